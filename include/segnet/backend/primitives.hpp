@@ -54,12 +54,14 @@ struct pool2d_geometry {
   int window = 2, stride = 2;
 };
 
-/// Statistics and parameters of a batch normalisation over `channels`; each pointer holds that many values.
+/// Where a primitive finds its scratch memory: `shared` elements in all, and a part for each thread.
 template <class T>
-struct batch_norm_parameters {
-  const T* gamma = nullptr;
-  const T* beta = nullptr;
-  T epsilon = T(1e-4);
+struct scratch {
+  T* shared = nullptr;
+  T* threads = nullptr;
+  std::size_t per_thread = 0;
+
+  constexpr T* of(int thread) const { return threads + static_cast<std::size_t>(thread) * per_thread; }
 };
 
 }  // namespace segnet

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// The one way to make a graph: call the builder with a layer and the values that it reads.
+#pragma once
+
+#include <segnet/graph/graph.hpp>
+
+#include <concepts>
+#include <string_view>
+
+namespace segnet {
+
+namespace detail {
+
+template <class T, class... List>
+constexpr int index_of() {
+  int index = 0;
+  const bool found = ((std::is_same_v<T, List> ? true : (++index, false)) || ...);
+  return found ? index : -1;
+}
+
+}  // namespace detail
+
+/// Builds a graph<Layers...>. Shapes are inferred as the layers are added; the first mistake is recorded
+/// and everything after it ignored, so that one short message reaches the author.
+template <layer... Layers>
+class basic_graph_builder {
+ public:
+  using graph_type = graph<Layers...>;
+
+  /// The network's input; must come first.
+  constexpr value input(shape dims) {
+    if (graph_.nodes.size() != 0) return fail({graph_error::input_must_come_first_and_only_once, dims});
+    if (dims.h <= 0 || dims.w <= 0 || dims.c <= 0) fail({graph_error::shape_must_be_positive, dims});
+    graph_node node;
+    node.dims = dims;
+    node.label = "input";
+    graph_.nodes.push_back(node);
+    return {0};
+  }
+
+  /// Adds a layer with a name of its own ("conv1"), which stands behind the open scopes' names.
+  template <layer L, std::same_as<value>... Values>
+  constexpr value operator()(std::string_view label, const L& new_layer, Values... inputs) {
+    constexpr int kind = detail::index_of<L, Layers...>();
+    static_assert(kind >= 0, "this layer type is not in the builder's list: write graph_builder<my_layer>");
+    static_assert(sizeof...(Values) >= 1 && sizeof...(Values) <= max_inputs, "a layer reads 1 to 4 values");
+    if (!graph_.valid()) return {0};
+    const int id = graph_.nodes.size();
+    if (graph_.nodes.full()) return fail({graph_error::too_many_layers, {0, 0, 0}});
+    graph_node node;
+    node.kind = kind;
+    for (value input : {inputs...}) {
+      if (input.node < 0 || input.node >= id)
+        return fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}});
+      node.inputs.push_back(input.node);
+    }
+    auto& pool = std::get<static_cast<std::size_t>(kind)>(graph_.layers);
+    node.layer = pool.size();
+    node.label = label.empty() ? scope_ + L::type_name + "_" + pool.size() : scope_ + label;
+    pool.push_back(new_layer);
+    graph_.nodes.push_back(node);
+    const shape_result result = new_layer.out_shape(graph_.inputs_of(id));
+    if (result.error != graph_error::none) return fail(result);
+    graph_.nodes[id].dims = result.value;
+    return {id};
+  }
+
+  /// Adds a layer named after its type and number.
+  template <layer L, std::same_as<value>... Values>
+  constexpr value operator()(const L& new_layer, Values... inputs) {
+    return (*this)(std::string_view{}, new_layer, inputs...);
+  }
+
+  /// While the returned object lives, new names start with "label.": `auto level = g.scope("encoder", 3);`.
+  class name_scope {
+   public:
+    constexpr name_scope(basic_graph_builder& builder, segnet::name outer) : builder_(builder), outer_(outer) {}
+    name_scope(const name_scope&) = delete;
+    constexpr ~name_scope() { builder_.scope_ = outer_; }
+
+   private:
+    basic_graph_builder& builder_;
+    segnet::name outer_;
+  };
+  [[nodiscard]] constexpr name_scope scope(std::string_view label) {
+    const segnet::name outer = scope_;
+    scope_ = scope_ + label + ".";
+    return {*this, outer};
+  }
+  [[nodiscard]] constexpr name_scope scope(std::string_view label, int index) {
+    return scope((segnet::name(label) + "." + index).view());
+  }
+
+  /// Says which value is the network's result; must be called once, last.
+  constexpr void output(value result) {
+    if (!graph_.valid()) return;
+    if (result.node < 0 || result.node >= graph_.nodes.size()) {
+      fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}});
+      return;
+    }
+    graph_.output = result.node;
+  }
+
+  /// The shape of a value, for definitions that compute with it.
+  constexpr shape dims(value v) const { return graph_.valid() ? graph_.nodes[v.node].dims : shape{}; }
+
+  /// The finished graph; a graph without an output is a mistake.
+  constexpr graph_type finish() const {
+    graph_type done = graph_;
+    if (done.valid() && done.output < 0)
+      done.mistake = {graph_error::network_has_no_output, done.nodes.size(), {0, 0, 0}, {0, 0, 0}};
+    return done;
+  }
+
+ private:
+  constexpr value fail(const shape_result& result) {
+    if (graph_.valid()) graph_.mistake = {result.error, graph_.nodes.size() - 1, result.found, result.expected};
+    return {0};
+  }
+
+  graph_type graph_;
+  segnet::name scope_;
+};
+
+}  // namespace segnet

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// A network as data: nodes in the order in which they were built, each the output of one layer.
+#pragma once
+
+#include <segnet/core/name.hpp>
+#include <segnet/graph/layer.hpp>
+
+#include <tuple>
+#include <utility>
+
+namespace segnet {
+
+inline constexpr int max_nodes = 512;
+
+/// A handle to what a layer computes; a skip connection is just a variable of this type.
+struct value {
+  int node = -1;
+};
+
+struct graph_node {
+  int kind = -1;   ///< index into the graph's layer types; -1 is the network's input
+  int layer = -1;  ///< index into the layers of that type
+  fixed_vector<int, max_inputs> inputs;
+  shape dims;
+  segnet::name label;
+  int folded = -1;    ///< a batch-norm node whose statistics are folded into this one's weights
+  bool dead = false;  ///< replaced by a pass
+};
+
+/// The first mistake of a definition, see graph/diagnostics.hpp.
+struct graph_mistake {
+  graph_error what = graph_error::none;
+  int node = 0;
+  shape found{0, 0, 0};
+  shape expected{0, 0, 0};
+};
+
+template <layer... Layers>
+struct graph {
+  fixed_vector<graph_node, max_nodes> nodes;
+  /// One list for each layer type rather than a list of variants: changing a variant's alternative is no
+  /// constant expression with clang 14 and libstdc++ 12.
+  std::tuple<fixed_vector<Layers, max_nodes>...> layers;
+  int output = -1;
+  graph_mistake mistake;
+
+  constexpr bool valid() const { return mistake.what == graph_error::none; }
+  constexpr const shape& input_shape() const { return nodes[0].dims; }
+  constexpr const shape& output_shape() const { return nodes[output].dims; }
+
+  /// The shapes of a node's inputs, as the layers' functions take them.
+  struct input_shapes {
+    shape list[max_inputs]{};
+    int count = 0;
+    constexpr operator std::span<const shape>() const { return {list, static_cast<std::size_t>(count)}; }
+  };
+  constexpr input_shapes inputs_of(int node) const {
+    input_shapes in;
+    for (int input : nodes[node].inputs) in.list[in.count++] = nodes[input].dims;
+    return in;
+  }
+
+  /// Calls f(layer) with the layer of a node, in its own type. The network's input has none.
+  template <class F>
+  constexpr void visit(int node, F&& f) const {
+    visit_kinds(nodes[node], f, std::index_sequence_for<Layers...>{});
+  }
+  template <class F>
+  constexpr void visit(int node, F&& f) {
+    visit_kinds(*this, nodes[node], f, std::index_sequence_for<Layers...>{});
+  }
+
+ private:
+  template <class F, std::size_t... I>
+  constexpr void visit_kinds(const graph_node& n, F& f, std::index_sequence<I...>) const {
+    ((n.kind == static_cast<int>(I) ? f(std::get<I>(layers)[n.layer]) : void()), ...);
+  }
+  template <class F, std::size_t... I>
+  static constexpr void visit_kinds(graph& g, const graph_node& n, F& f, std::index_sequence<I...>) {
+    ((n.kind == static_cast<int>(I) ? f(std::get<I>(g.layers)[n.layer]) : void()), ...);
+  }
+};
+
+}  // namespace segnet

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// The contract between the graph compiler and a layer. A layer is an aggregate of hyper-parameters: no
+// tensors, no virtual functions. It provides
+//
+//   static constexpr std::string_view type_name;
+//   constexpr shape_result out_shape(std::span<const shape> inputs) const;
+//   template <class Backend> void forward(const forward_context<Backend>&) const;
+//   template <class Backend> void backward(const backward_context<Backend>&) const;
+//
+// and, where it needs them (absent means "none"):
+//
+//   constexpr parameter_specs parameters(std::span<const shape> inputs) const;
+//   static constexpr backward_needs needs;                  values that backward() reads again
+//   constexpr saved_size saved(std::span<const shape> inputs) const;    what forward() keeps for backward()
+//   template <class Backend> static constexpr / member workspace(...)   scratch, see layer_workspace()
+//   static constexpr bool in_place = true;                  output may overwrite the only input
+//   static constexpr bool gradient_in_place = true;         input gradient may overwrite the output's
+//
+// Three more members let the fusion passes (graph/passes.hpp) work without knowing any layer by name:
+//
+//   activation act;                        a layer that can apply an activation to what it writes
+//   static constexpr activation fuses_as;  a layer that is such an activation
+//   sources reads;                         a layer that reads concatenated, upsampled inputs in place
+#pragma once
+
+#include <segnet/backend/primitives.hpp>
+#include <segnet/core/fixed_vector.hpp>
+#include <segnet/graph/diagnostics.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace segnet {
+
+inline constexpr int max_inputs = 4;
+inline constexpr int max_layer_parameters = 6;
+
+enum class initializer : unsigned char {
+  zeros,
+  ones,
+  glorot_uniform,  ///< U(-l, l), l = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)
+};
+
+/// One tensor that a layer owns. Weights have dims {out, kernel h, kernel w, in}, vectors {channels}.
+/// Trainable ones get a gradient; the others are running statistics.
+struct parameter_spec {
+  std::string_view name;
+  int dims[4] = {1, 1, 1, 1};
+  int rank = 1;
+  initializer init = initializer::zeros;
+  bool trainable = true;
+
+  constexpr std::size_t size() const {
+    std::size_t product = 1;
+    for (int i = 0; i < rank; ++i) product *= static_cast<std::size_t>(dims[i]);
+    return product;
+  }
+};
+using parameter_specs = fixed_vector<parameter_spec, max_layer_parameters>;
+
+/// Which values of the forward pass backward() reads; the planner frees the others early.
+struct backward_needs {
+  bool inputs = false;
+  bool output = false;
+};
+
+/// What forward() keeps for backward(): `bytes_per_image` raw bytes, and `elements` scalars in all.
+struct saved_size {
+  std::size_t bytes_per_image = 0;
+  std::size_t elements = 0;
+};
+
+/// Scratch of one call: `per_image` scalars for each image of the batch (planned in the arena among the
+/// activations), and what the backend's primitive asks for.
+struct layer_workspace {
+  std::size_t per_image = 0;
+  workspace_size scratch;
+};
+
+/// How a convolution reads its inputs: as if each were upsampled by its factor, then all concatenated.
+struct sources {
+  int upsample[max_inputs] = {1, 1, 1, 1};
+};
+
+template <class L>
+concept layer = std::copyable<L> && requires(const L& l, std::span<const shape> in) {
+  { L::type_name } -> std::convertible_to<std::string_view>;
+  { l.out_shape(in) } -> std::convertible_to<shape_result>;
+};
+
+namespace detail {
+
+template <layer L>
+constexpr parameter_specs parameters_of(const L& l, std::span<const shape> in) {
+  if constexpr (requires { l.parameters(in); })
+    return l.parameters(in);
+  else
+    return {};
+}
+
+template <layer L>
+constexpr backward_needs needs_of(const L&) {
+  if constexpr (requires { L::needs; })
+    return L::needs;
+  else
+    return {};
+}
+
+template <layer L>
+constexpr saved_size saved_of(const L& l, std::span<const shape> in) {
+  if constexpr (requires { l.saved(in); })
+    return l.saved(in);
+  else
+    return {};
+}
+
+template <class Backend, layer L>
+constexpr layer_workspace workspace_of(const L& l, std::span<const shape> in, bool backward) {
+  if constexpr (requires { l.template workspace<Backend>(in, backward); })
+    return l.template workspace<Backend>(in, backward);
+  else
+    return {};
+}
+
+template <layer L>
+constexpr bool in_place(const L&) {
+  if constexpr (requires { L::in_place; })
+    return L::in_place;
+  else
+    return false;
+}
+
+template <layer L>
+constexpr bool gradient_in_place(const L&) {
+  if constexpr (requires { L::gradient_in_place; })
+    return L::gradient_in_place;
+  else
+    return false;
+}
+
+template <class L>
+concept takes_activation = requires(L l) { l.act = activation::relu; };
+template <class L>
+concept is_activation = requires { activation{L::fuses_as}; };
+template <class L>
+concept takes_sources = requires(L l) { l.reads = sources{}; };
+template <class L>
+concept is_upsampling = requires(const L l) { l.source_upsample(); };
+template <class L>
+concept is_concatenation = requires { requires L::concatenates; };
+template <class L>
+concept takes_folding = requires { requires L::accepts_folded_batch_norm; };
+template <class L>
+concept folds_into_producer = requires { requires L::folds; };
+template <class L>
+concept is_final_activation = requires { requires L::joins_loss; };
+
+}  // namespace detail
+
+}  // namespace segnet

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// Graph-to-graph passes, all computed while compiling. A pass rewrites layers and inputs and marks nodes
+// dead, but never renumbers them: node i of every graph made from a definition is the i-th layer that its
+// author added, which is how parameters of one find those of the other.
+#pragma once
+
+#include <segnet/graph/graph.hpp>
+
+#include <type_traits>
+
+namespace segnet {
+
+namespace detail {
+
+/// How often each node's value is read; the network's output counts as one more reader.
+struct use_counts {
+  int of[max_nodes]{};
+};
+
+template <class Graph>
+constexpr use_counts count_uses(const Graph& g) {
+  use_counts uses;
+  for (const graph_node& node : g.nodes)
+    if (!node.dead)
+      for (int input : node.inputs) ++uses.of[input];
+  ++uses.of[g.output];
+  return uses;
+}
+
+/// Makes every reader of `from` read `to`, and `from` dead.
+template <class Graph>
+constexpr void replace(Graph& g, int from, int to) {
+  for (graph_node& node : g.nodes)
+    for (int& input : node.inputs)
+      if (input == from) input = to;
+  if (g.output == from) g.output = to;
+  g.nodes[from].dead = true;
+}
+
+}  // namespace detail
+
+/// Marks everything dead that the output does not depend on.
+template <class Graph>
+constexpr void remove_unused(Graph& g) {
+  bool used[max_nodes]{};
+  used[g.output] = true;
+  for (int id = g.nodes.size() - 1; id > 0; --id) {
+    if (!used[id]) g.nodes[id].dead = true;
+    if (!g.nodes[id].dead)
+      for (int input : g.nodes[id].inputs) used[input] = true;
+  }
+}
+
+/// Training computes the loss from logits: a sigmoid that only the output reads is left to the loss.
+template <class Graph>
+constexpr void leave_final_activation_to_loss(Graph& g) {
+  const int last = g.output;
+  g.visit(last, [&](const auto& l) {
+    if constexpr (detail::is_final_activation<std::remove_cvref_t<decltype(l)>>)
+      if (detail::count_uses(g).of[last] == 1) detail::replace(g, last, g.nodes[last].inputs[0]);
+  });
+}
+
+/// conv -> batch-norm becomes the convolution alone, its node remembering whose statistics scale its
+/// weights; the batch-norm must be the convolution's only reader.
+template <class Graph>
+constexpr void fold_batch_norm(Graph& g) {
+  const detail::use_counts uses = detail::count_uses(g);
+  for (int id = 1; id < g.nodes.size(); ++id) {
+    if (g.nodes[id].dead) continue;
+    const int producer = g.nodes[id].inputs[0];
+    bool folds = false;
+    g.visit(id, [&](const auto& l) { folds = detail::folds_into_producer<std::remove_cvref_t<decltype(l)>>; });
+    if (!folds || uses.of[producer] != 1) continue;
+    g.visit(producer, [&](auto& l) {
+      if constexpr (detail::takes_folding<std::remove_cvref_t<decltype(l)>>) {
+        if (l.act != activation::none) return;
+        l.bias = true;
+        g.nodes[producer].folded = id;
+        detail::replace(g, id, producer);
+      }
+    });
+  }
+}
+
+/// producer -> activation becomes the producer alone, where it can apply the activation to what it writes
+/// and nobody else reads its value.
+template <class Graph>
+constexpr void fuse_activations(Graph& g) {
+  const detail::use_counts uses = detail::count_uses(g);
+  for (int id = 1; id < g.nodes.size(); ++id) {
+    if (g.nodes[id].dead) continue;
+    activation act = activation::none;
+    g.visit(id, [&](const auto& l) {
+      if constexpr (detail::is_activation<std::remove_cvref_t<decltype(l)>>) act = l.fuses_as;
+    });
+    const int producer = g.nodes[id].inputs[0];
+    if (act == activation::none || uses.of[producer] != 1) continue;
+    g.visit(producer, [&](auto& l) {
+      if constexpr (detail::takes_activation<std::remove_cvref_t<decltype(l)>>) {
+        if (l.act != activation::none) return;
+        l.act = act;
+        detail::replace(g, id, producer);
+      }
+    });
+  }
+}
+
+/// Concatenations and nearest-neighbour upsamplings that one convolution reads are read in place by it and
+/// never materialised.
+template <class Graph>
+constexpr void fuse_sources(Graph& g) {
+  const detail::use_counts uses = detail::count_uses(g);
+  for (int id = 1; id < g.nodes.size(); ++id) {
+    graph_node& reader = g.nodes[id];
+    if (reader.dead || reader.inputs.size() != 1) continue;
+    g.visit(id, [&](auto& l) {
+      if constexpr (detail::takes_sources<std::remove_cvref_t<decltype(l)>>) {
+        const int joined = reader.inputs[0];
+        bool concatenation = false;
+        g.visit(joined, [&](const auto& from) {
+          concatenation = detail::is_concatenation<std::remove_cvref_t<decltype(from)>>;
+        });
+        if (concatenation && uses.of[joined] == 1) {
+          reader.inputs = g.nodes[joined].inputs;
+          g.nodes[joined].dead = true;
+        }
+        for (int i = 0; i < reader.inputs.size(); ++i) {
+          const int source = reader.inputs[i];
+          g.visit(source, [&](const auto& from) {
+            if constexpr (detail::is_upsampling<std::remove_cvref_t<decltype(from)>>)
+              if (uses.of[source] == 1 && from.source_upsample() > 1) {
+                l.reads.upsample[i] = from.source_upsample();
+                reader.inputs[i] = g.nodes[source].inputs[0];
+                g.nodes[source].dead = true;
+              }
+          });
+        }
+      }
+    });
+  }
+}
+
+/// The graph that training runs: everything that reads in place, batch-norm with its ReLU, logits out.
+template <class Graph>
+constexpr Graph training_graph(Graph g) {
+  remove_unused(g);
+  leave_final_activation_to_loss(g);
+  fuse_activations(g);
+  fuse_sources(g);
+  return g;
+}
+
+/// The graph that inference runs: besides, batch-norm folded into the convolutions.
+template <class Graph>
+constexpr Graph inference_graph(Graph g) {
+  remove_unused(g);
+  fold_batch_norm(g);
+  fuse_activations(g);
+  fuse_sources(g);
+  return g;
+}
+
+}  // namespace segnet

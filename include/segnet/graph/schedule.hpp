@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+// From a graph to the fixed list of steps that a network executes: the forward pass, its differentiation,
+// and where every value, gradient and workspace lies. Constexpr, so that a network<Def> holds only the result.
+#pragma once
+
+#include <segnet/graph/graph.hpp>
+#include <segnet/memory/arena_plan.hpp>
+
+#include <algorithm>
+#include <type_traits>
+
+namespace segnet {
+
+/// Buffers are numbered; these two numbers are none of them.
+inline constexpr short no_buffer = -1;
+inline constexpr short external_buffer = -2;  ///< the caller's input images
+
+/// One call of a layer. Buffers are indices into the schedule's list.
+struct step {
+  short node = -1;
+  bool backward = false;
+  short inputs[max_inputs] = {no_buffer, no_buffer, no_buffer, no_buffer};
+  short output = no_buffer;
+  short output_gradient = no_buffer;
+  short input_gradients[max_inputs] = {no_buffer, no_buffer, no_buffer, no_buffer};
+  bool accumulate[max_inputs] = {};  ///< add to the input's gradient; its first writer assigns
+  short saved = no_buffer;
+  short workspace = no_buffer;
+  int saved_elements = 0;  ///< offset of the layer's saved scalars in the block of all
+};
+
+inline constexpr int max_steps = 2 * max_nodes;
+inline constexpr int max_buffers = 4 * max_nodes;
+
+struct schedule {
+  fixed_vector<step, max_steps> steps;  ///< forward steps, then backward steps
+  int forward_steps = 0;
+  fixed_vector<planned_buffer, max_buffers> buffers;
+  std::size_t bytes_per_image = 0;
+  std::size_t saved_elements = 0;  ///< scalars kept from forward to backward, whatever the batch
+  workspace_size scratch;          ///< the largest that any step asks for
+  short output = no_buffer;
+  short output_gradient = no_buffer;
+  short input_gradient = no_buffer;  ///< only if asked for
+};
+
+struct schedule_options {
+  bool training = true;
+  bool input_gradient = false;  ///< also differentiate with respect to the network's input
+  std::size_t scalar_bytes = sizeof(float);
+};
+
+namespace detail {
+
+/// The state of scheduling one graph; a class because the parts share many small tables.
+template <class Backend, class Graph>
+class scheduler {
+ public:
+  constexpr scheduler(const Graph& g, schedule_options options) : g_(g), options_(options) {
+    for (short& buffer : gradient_buffer_) buffer = no_buffer;
+  }
+
+  constexpr schedule run() {
+    number_steps();
+    find_gradients();
+    add_forward_steps();
+    if (options_.training) add_backward_steps();
+    plan_values();
+    out_.bytes_per_image =
+        plan_arena<max_buffers>({out_.buffers.begin(), static_cast<std::size_t>(out_.buffers.size())});
+    return out_;
+  }
+
+ private:
+  // Time runs over the forward steps 0 ... f-1, the loss at f, and the backward steps from f+1 on.
+  constexpr void number_steps() {
+    for (int id = 1; id < g_.nodes.size(); ++id) {
+      if (g_.nodes[id].dead) continue;
+      forward_time_[id] = out_.forward_steps++;
+      for (int input : g_.nodes[id].inputs) last_use_[input] = forward_time_[id];
+    }
+    loss_time_ = out_.forward_steps;
+    last_use_[g_.output] = loss_time_;
+    int time = loss_time_ + 1;
+    for (int id = g_.nodes.size() - 1; id > 0; --id)
+      if (!g_.nodes[id].dead) backward_time_[id] = time++;
+  }
+
+  constexpr void find_gradients() {
+    has_gradient_[0] = options_.input_gradient;
+    for (int id = 1; id < g_.nodes.size(); ++id) {
+      if (g_.nodes[id].dead) continue;
+      g_.visit(id, [&](const auto& l) {
+        for (const parameter_spec& spec : parameters_of(l, g_.inputs_of(id))) has_gradient_[id] |= spec.trainable;
+        for (int input : g_.nodes[id].inputs) has_gradient_[id] |= has_gradient_[input];
+        if (!options_.training || !has_gradient_[id]) return;
+        // What backward() reads again lives until then.
+        const backward_needs needs = needs_of(l);
+        if (needs.inputs)
+          for (int input : g_.nodes[id].inputs) extend(input, backward_time_[id]);
+        if (needs.output) extend(id, backward_time_[id]);
+      });
+    }
+  }
+  constexpr void extend(int node, int time) { last_use_[node] = std::max(last_use_[node], time); }
+
+  constexpr short new_buffer(std::size_t bytes, int first, int last) {
+    out_.buffers.push_back({bytes, first, last, 0});
+    return static_cast<short>(out_.buffers.size() - 1);
+  }
+  constexpr std::size_t value_bytes(int node) const { return g_.nodes[node].dims.size() * options_.scalar_bytes; }
+
+  constexpr void add_forward_steps() {
+    value_buffer_[0] = external_buffer;
+    for (int id = 1; id < g_.nodes.size(); ++id) {
+      const graph_node& node = g_.nodes[id];
+      if (node.dead) continue;
+      const int time = forward_time_[id];
+      step s;
+      s.node = static_cast<short>(id);
+      for (int i = 0; i < node.inputs.size(); ++i) s.inputs[i] = value_buffer_[node.inputs[i]];
+      g_.visit(id, [&](const auto& l) {
+        const auto in = g_.inputs_of(id);
+        const int input = node.inputs[0];
+        if (in_place(l) && node.inputs.size() == 1 && s.inputs[0] >= 0 && last_use_[input] == time &&
+            g_.nodes[input].dims == node.dims)
+          value_buffer_[id] = s.inputs[0];
+        else
+          value_buffer_[id] = new_buffer(value_bytes(id), time, time);
+        add_scratch(s, workspace_of<Backend>(l, in, false), time);
+        if (options_.training && has_gradient_[id]) {
+          const saved_size saved = saved_of(l, in);
+          if (saved.bytes_per_image > 0) s.saved = new_buffer(saved.bytes_per_image, time, backward_time_[id]);
+          s.saved_elements = static_cast<int>(out_.saved_elements);
+          out_.saved_elements += align_up(saved.elements * sizeof(float)) / sizeof(float);
+        }
+      });
+      s.output = value_buffer_[id];
+      out_.steps.push_back(s);
+    }
+    out_.output = value_buffer_[g_.output];
+  }
+
+  constexpr void add_backward_steps() {
+    if (!has_gradient_[g_.output]) return;
+    gradient_buffer_[g_.output] = new_buffer(value_bytes(g_.output), loss_time_, loss_time_);
+    out_.output_gradient = gradient_buffer_[g_.output];
+    for (int id = g_.nodes.size() - 1; id > 0; --id) {
+      const graph_node& node = g_.nodes[id];
+      if (node.dead || !has_gradient_[id]) continue;
+      const int time = backward_time_[id];
+      step s = out_.steps[forward_time_[id]];
+      s.backward = true;
+      s.workspace = no_buffer;
+      s.output_gradient = gradient_buffer_[id];
+      out_.buffers[s.output_gradient].last = time;
+      g_.visit(id, [&](const auto& l) {
+        const backward_needs needs = needs_of(l);
+        if (!needs.output) s.output = no_buffer;
+        add_scratch(s, workspace_of<Backend>(l, g_.inputs_of(id), true), time);
+        for (int i = 0; i < node.inputs.size(); ++i) {
+          const int input = node.inputs[i];
+          if (!needs.inputs) s.inputs[i] = no_buffer;
+          if (!has_gradient_[input]) continue;
+          short& gradient = gradient_buffer_[input];
+          s.accumulate[i] = gradient != no_buffer;
+          if (gradient == no_buffer)
+            gradient = gradient_in_place(l) && node.inputs.size() == 1 && g_.nodes[input].dims == node.dims
+                           ? s.output_gradient
+                           : new_buffer(value_bytes(input), time, time);
+          out_.buffers[gradient].last = std::max(out_.buffers[gradient].last, time);
+          s.input_gradients[i] = gradient;
+        }
+      });
+      out_.steps.push_back(s);
+    }
+    out_.input_gradient = gradient_buffer_[0];
+    if (out_.input_gradient >= 0) out_.buffers[out_.input_gradient].last = backward_time_[1] + 1;
+  }
+
+  constexpr void add_scratch(step& s, const layer_workspace& need, int time) {
+    if (need.per_image > 0) s.workspace = new_buffer(need.per_image * options_.scalar_bytes, time, time);
+    out_.scratch.per_thread = std::max(out_.scratch.per_thread, need.scratch.per_thread);
+    out_.scratch.shared = std::max(out_.scratch.shared, need.scratch.shared);
+  }
+
+  constexpr void plan_values() {
+    for (int id = 1; id < g_.nodes.size(); ++id)
+      if (!g_.nodes[id].dead) {
+        planned_buffer& buffer = out_.buffers[value_buffer_[id]];
+        buffer.last = std::max({buffer.last, forward_time_[id], last_use_[id]});
+      }
+  }
+
+  const Graph& g_;
+  schedule_options options_;
+  schedule out_;
+  int loss_time_ = 0;
+  int forward_time_[max_nodes]{};
+  int backward_time_[max_nodes]{};
+  int last_use_[max_nodes]{};
+  bool has_gradient_[max_nodes]{};
+  short value_buffer_[max_nodes]{};
+  short gradient_buffer_[max_nodes]{};
+};
+
+}  // namespace detail
+
+/// Schedules a (rewritten) graph for a backend.
+template <class Backend, class Graph>
+constexpr schedule make_schedule(const Graph& g, schedule_options options) {
+  return detail::scheduler<Backend, Graph>(g, options).run();
+}
+
+}  // namespace segnet

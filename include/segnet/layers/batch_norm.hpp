@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <segnet/layers/context.hpp>
+
+namespace segnet {
+
+/// Batch normalisation over the pixels of the batch, per channel (Ioffe & Szegedy 2015):
+/// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. Training uses the batch's statistics and moves the
+/// running ones by running = momentum * running + (1 - momentum) * batch (Keras' sense of momentum; the
+/// running variance takes the unbiased batch variance). Inference uses the running ones; where the input is
+/// a convolution's they are folded into its weights.
+struct batch_norm {
+  float epsilon = 1e-4f;
+  float momentum = 0.99f;
+  activation act = activation::none;  ///< applied to the output; set by a pass
+
+  static constexpr std::string_view type_name = "batch_norm";
+  static constexpr backward_needs needs{.inputs = true};
+  static constexpr bool gradient_in_place = true;
+  static constexpr bool folds = true;
+  static constexpr bool normalises_over_batch = true;
+
+  constexpr shape_result out_shape(std::span<const shape> in) const {
+    if (in.size() != 1) return {graph_error::wrong_number_of_inputs, in[0]};
+    return in[0];
+  }
+
+  constexpr parameter_specs parameters(std::span<const shape> in) const {
+    const int channels = in[0].c;
+    parameter_specs specs;
+    specs.push_back({"weight", {channels}, 1, initializer::ones});
+    specs.push_back({"bias", {channels}, 1, initializer::zeros});
+    specs.push_back({"running_mean", {channels}, 1, initializer::zeros, false});
+    specs.push_back({"running_var", {channels}, 1, initializer::ones, false});
+    return specs;
+  }
+
+  /// The batch's mean and 1 / sqrt(variance + epsilon).
+  constexpr saved_size saved(std::span<const shape> in) const {
+    return {.elements = 2 * static_cast<std::size_t>(in[0].c)};
+  }
+
+  template <class Backend>
+  constexpr layer_workspace workspace(std::span<const shape> in, bool backward) const {
+    layer_workspace need;
+    need.scratch = backward ? Backend::batch_norm_backward_workspace(in[0].c)
+                            : Backend::batch_norm_forward_workspace(in[0].c);
+    return need;
+  }
+
+  template <class Backend>
+  void forward(const forward_context<Backend>& ctx) const {
+    using T = typename Backend::scalar;
+    const auto& x = ctx.inputs[0];
+    const auto& p = ctx.parameters;
+    if (ctx.training)
+      ctx.backend->batch_norm_forward(x.rows(), x.dims.c, x.data, p[0], p[1], static_cast<T>(epsilon),
+                                      static_cast<T>(momentum), p[2], p[3], ctx.saved, ctx.saved + x.dims.c, act,
+                                      ctx.output.data, ctx.scratch);
+    else
+      ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3], static_cast<T>(epsilon),
+                                        act, ctx.output.data);
+  }
+
+  template <class Backend>
+  void backward(const backward_context<Backend>& ctx) const {
+    const auto& x = ctx.inputs[0];
+    ctx.backend->batch_norm_backward(x.rows(), x.dims.c, x.data, ctx.output_gradient.data, ctx.parameters[0],
+                                     ctx.parameters[1], ctx.saved, ctx.saved + x.dims.c, act,
+                                     ctx.input_gradients[0].data, ctx.accumulate[0], ctx.parameter_gradients[0],
+                                     ctx.parameter_gradients[1], ctx.accumulate_parameters, ctx.scratch);
+  }
+};
+
+}  // namespace segnet

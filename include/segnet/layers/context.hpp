@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// What a layer's forward() and backward() are handed: views into memory that the plan laid out.
+#pragma once
+
+#include <segnet/core/tensor_view.hpp>
+#include <segnet/graph/layer.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace segnet {
+
+/// What both passes see. `parameters` follow the order of the layer's parameter_specs.
+template <class Backend>
+struct layer_context {
+  using scalar = typename Backend::scalar;
+
+  Backend* backend = nullptr;
+  int batch = 0;
+  bool training = false;  ///< batch statistics instead of running ones
+  std::array<tensor_view<const scalar>, max_inputs> inputs{};
+  int input_count = 0;
+  std::array<scalar*, max_layer_parameters> parameters{};
+  std::uint8_t* saved_bytes = nullptr;  ///< saved_size::bytes_per_image for each image
+  scalar* saved = nullptr;              ///< saved_size::elements
+  scalar* workspace = nullptr;          ///< layer_workspace::per_image for each image
+  segnet::scratch<scalar> scratch;
+};
+
+/// forward() writes every element of `output`.
+template <class Backend>
+struct forward_context : layer_context<Backend> {
+  tensor_view<typename Backend::scalar> output;
+};
+
+/// backward() reads `output_gradient` and, for each input whose `input_gradients[i].data` is not null,
+/// writes the gradient, or adds to it where `accumulate[i]`. The same holds for the trainable parameters
+/// (others are null) and `accumulate_parameters`, which is set from the second micro-batch on.
+/// `inputs` and `output` hold data only if the layer's `needs` ask for them; their shapes always.
+template <class Backend>
+struct backward_context : layer_context<Backend> {
+  using scalar = typename Backend::scalar;
+  tensor_view<const scalar> output;
+  tensor_view<const scalar> output_gradient;
+  std::array<tensor_view<scalar>, max_inputs> input_gradients{};
+  std::array<bool, max_inputs> accumulate{};
+  std::array<scalar*, max_layer_parameters> parameter_gradients{};
+  bool accumulate_parameters = false;
+};
+
+}  // namespace segnet

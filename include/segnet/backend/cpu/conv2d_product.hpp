@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// The indirect convolution algorithm (M. Dukhan, "The Indirect Convolution Algorithm", 2019): instead of
+// copying patches into a matrix, a tile of pixels carries one pointer per pixel and tap; padding points to
+// zeros. Pixels are those of the whole batch in a row, so that tiny images fill tiles too.
+#pragma once
+
+#include <segnet/backend/cpu/conv2d_panel.hpp>
+#include <segnet/backend/cpu/conv2d_tile.hpp>
+#include <segnet/backend/cpu/thread_pool.hpp>
+
+namespace segnet::detail {
+
+template <class T>
+alignas(64) inline constexpr T padding_zeros[max_block_channels + 16] = {};
+
+/// A term before its pointers are known: one tap of one source, and its packed weights.
+template <class T>
+struct block_term {
+  int tap_y, tap_x;
+  const T* data;  // of the source, at the block's first channel
+  int channels;   // of the source
+  int upsample;
+  int count;
+  const T* panel;
+};
+
+/// Fills the pointers of one tile: pixels [first, first + rows) of the flattened batch.
+template <class T>
+class tile_gather {
+ public:
+  explicit tile_gather(const gather_product<T>& product) : p_(product) {}
+
+  void move_to(std::size_t first, int rows) {
+    const auto w = static_cast<std::size_t>(p_.out_w), h = static_cast<std::size_t>(p_.out_h);
+    int x = static_cast<int>(first % w), y = static_cast<int>(first / w % h);
+    int image = static_cast<int>(first / (w * h));
+    rows_ = rows;
+    for (int i = 0; i < rows; ++i) {
+      image_[i] = image;
+      for (int r = 0; r < p_.kernel_h; ++r) y_[r][i] = p_.y.at(y, r);
+      for (int s = 0; s < p_.kernel_w; ++s) x_[s][i] = p_.x.at(x, s);
+      if (++x == p_.out_w) {
+        x = 0;
+        if (++y == p_.out_h) y = 0, ++image;
+      }
+    }
+  }
+
+  /// False where the tap meets padding only: the term can be left out. Rows up to `padded` become zeros.
+  bool fill(const block_term<T>& term, int padded, tile_term<T>& to) const {
+    const int *ys = y_[term.tap_y], *xs = x_[term.tap_x];
+    const int h = p_.y.extent / term.upsample, w = p_.x.extent / term.upsample;
+    bool any = false;
+    for (int i = 0; i < rows_; ++i) {
+      const bool inside = (ys[i] | xs[i]) >= 0;
+      const int y = term.upsample == 1 ? ys[i] : ys[i] / term.upsample;
+      const int x = term.upsample == 1 ? xs[i] : xs[i] / term.upsample;
+      const std::ptrdiff_t pixel = (std::ptrdiff_t{image_[i]} * h + y) * w + x;
+      to.pixel[i] = inside ? term.data + pixel * term.channels : padding_zeros<T>;
+      any |= inside;
+    }
+    for (int i = rows_; i < padded; ++i) to.pixel[i] = padding_zeros<T>;
+    to.panel = term.panel;
+    to.count = term.count;
+    return any;
+  }
+
+ private:
+  const gather_product<T>& p_;
+  int rows_ = 0;
+  int image_[max_tile_rows];
+  int y_[max_kernel][max_tile_rows], x_[max_kernel][max_tile_rows];
+};
+
+/// Works through blocks of the reduction: at most max_block_terms terms whose panels fit the scratch.
+template <class V, int Packets>
+class product_task {
+ public:
+  using T = typename V::scalar;
+  static constexpr int width = Packets * V::width;
+
+  product_task(const gather_product<T>& product, T* scratch)
+      : p_(product), scratch_(scratch), gather_(product) {
+    for (int r = 0; r < p_.kernel_h; ++r)
+      for (int s = 0; s < p_.kernel_w; ++s) taps_ += p_.y.used(r, p_.out_h) && p_.x.used(s, p_.out_w) ? 1 : 0;
+  }
+
+  /// Columns [column, column + width) of the pixels [first, last).
+  void run(int column, std::size_t first, std::size_t last) {
+    const int sources = static_cast<int>(p_.sources.size());
+    const int group = std::max(1, max_block_terms / sources);
+    const int block = block_channels<T>(p_.channels, std::min(taps_, group), width);
+    bool add = p_.accumulate;
+    for (int channel = 0; channel < p_.channels; channel += block) {
+      const int end = std::min(channel + block, p_.channels);
+      terms_ = 0;
+      T* panel = scratch_;
+      int left = taps_, in_group = 0;
+      for (int r = 0; r < p_.kernel_h; ++r) {
+        if (!p_.y.used(r, p_.out_h)) continue;
+        for (int s = 0; s < p_.kernel_w; ++s) {
+          if (!p_.x.used(s, p_.out_w)) continue;
+          panel = add_tap(r, s, column, channel, end, panel);
+          --left;
+          if (++in_group < group && left > 0) continue;
+          multiply(column, first, last, add, left == 0 && end == p_.channels);
+          add = true;
+          terms_ = in_group = 0;
+          panel = scratch_;
+        }
+      }
+    }
+    if (taps_ == 0) multiply(column, first, last, add, true);
+  }
+
+ private:
+  /// Packs one tap of the channels [channel, end) of all sources; returns the scratch behind it.
+  T* add_tap(int r, int s, int column, int channel, int end, T* panel) {
+    int begin = 0;
+    for (const conv2d_source<T>& source : p_.sources) {
+      const int from = std::max(channel, begin), to = std::min(end, begin + source.channels);
+      if (from < to) {
+        pack_panel<V>(p_, column, width, r * p_.kernel_w + s, from, to - from, panel);
+        block_[terms_++] = {.tap_y = r,
+                            .tap_x = s,
+                            .data = source.data + (from - begin),
+                            .channels = source.channels,
+                            .upsample = source.upsample,
+                            .count = to - from,
+                            .panel = panel};
+        panel += std::ptrdiff_t{width} * (to - from + (to - from) % V::depth);
+      }
+      begin += source.channels;
+    }
+    return panel;
+  }
+
+  void multiply(int column, std::size_t first, std::size_t last, bool add, bool finish) {
+    using kernels = tile_kernels<V, Packets>;
+    tile_result<T> to{.out = nullptr,
+                      .step = p_.columns,
+                      .rows = 0,
+                      .columns = std::min(width, p_.columns - column),
+                      .add = add,
+                      .last = finish,
+                      .bias = p_.bias != nullptr ? p_.bias + column : nullptr,
+                      .relu = p_.relu};
+    for (std::size_t pixel = first; pixel < last;) {
+      to.rows = tile_size(last - pixel);
+      to.out = p_.out + static_cast<std::ptrdiff_t>(pixel) * p_.columns + column;
+      gather_.move_to(pixel, to.rows);
+      int count = 0;
+      for (int term = 0; term < terms_; ++term)
+        count += gather_.fill(block_[term], kernels::padded(to.rows), tile_[count]) ? 1 : 0;
+      kernels::multiply(tile_, count, to);
+      pixel += static_cast<std::size_t>(to.rows);
+    }
+  }
+
+  /// Full tiles, but two of about the same size at the end rather than a full one and a tiny one.
+  static int tile_size(std::size_t left) {
+    constexpr int rows = tile_kernels<V, Packets>::rows;
+    if (left >= std::size_t{2} * rows) return rows;
+    if (left <= std::size_t{rows}) return static_cast<int>(left);
+    return static_cast<int>((left + 3) / 4 * 2);
+  }
+
+  const gather_product<T>& p_;
+  T* scratch_;
+  tile_gather<T> gather_;
+  int taps_ = 0, terms_ = 0;
+  block_term<T> block_[max_block_terms];
+  tile_term<T> tile_[max_block_terms];
+};
+
+template <class V, int Packets>
+void run_product(thread_pool& pool, const gather_product<typename V::scalar>& p,
+                 const scratch<typename V::scalar>& memory) {
+  constexpr int width = Packets * V::width;
+  constexpr std::size_t smallest = std::size_t{16} * tile_rows<Packets>;  // pixels that pay for packing
+  const std::size_t pixels = p.pixels();
+  const int panels = (p.columns + width - 1) / width;
+  // Every thread gets several tasks. How the pixels are cut does not change any pixel's sum.
+  const auto wanted = static_cast<std::size_t>((4 * pool.size() + panels - 1) / panels);
+  const std::size_t blocks = pool.size() == 1 ? 1 : std::clamp<std::size_t>(pixels / smallest, 1, wanted);
+  const std::size_t block = (pixels + blocks - 1) / blocks;
+  pool.run(panels * static_cast<int>(blocks), [&](int task, int thread) {
+    const std::size_t first = static_cast<std::size_t>(task % static_cast<int>(blocks)) * block;
+    product_task<V, Packets>(p, memory.of(thread))
+        .run(task / static_cast<int>(blocks) * width, first, std::min(first + block, pixels));
+  });
+}
+
+template <class T>
+void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>& memory) {
+  assert(p.kernel_h <= max_kernel && p.kernel_w <= max_kernel);
+  assert(p.sources.size() <= std::size_t{max_sources});
+  const auto shape = panel_shape<T>::of(p.columns);
+  if constexpr (std::is_same_v<T, float> && simd<T>::lanes >= 4) {
+    if (shape.depth == 2) {
+      if (shape.packets == 1) return run_product<columns<T, 2>, 1>(pool, p, memory);
+      return run_product<columns<T, 2>, 3>(pool, p, memory);
+    }
+  }
+  if (shape.packets == 1) return run_product<columns<T, 1>, 1>(pool, p, memory);
+  run_product<columns<T, 1>, 2>(pool, p, memory);
+}
+
+}  // namespace segnet::detail

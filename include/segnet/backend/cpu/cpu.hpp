@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend: SIMD through Eigen's packets, one pool of threads. The only place that includes Eigen.
+#pragma once
+
+#include <segnet/backend/cpu/batch_norm.hpp>
+#include <segnet/backend/cpu/conv2d.hpp>
+#include <segnet/backend/cpu/elementwise.hpp>
+#include <segnet/backend/cpu/pooling.hpp>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace segnet {
+
+/// A backend's primitives on the CPU, in float or double. Pointers are dense and need no alignment; `batch`
+/// is the number of images. Nothing allocates after construction: scratch memory is the caller's, as large
+/// as the primitive's `..._workspace` function says. Results do not depend on the number of threads.
+/// One caller at a time.
+template <class T>
+class basic_cpu {
+ public:
+  using scalar = T;
+
+  /// 0 threads: as many as the machine has.
+  explicit basic_cpu(int threads = 0) : pool_(threads) {}
+  int threads() const { return pool_.size(); }
+
+  // --- Convolution -------------------------------------------------------------------------------------
+
+  static constexpr workspace_size conv2d_forward_workspace(const conv2d_geometry& g) {
+    return detail::conv2d_forward_workspace<T>(g);
+  }
+  static constexpr workspace_size conv2d_backward_data_workspace(const conv2d_geometry& g) {
+    return detail::conv2d_backward_data_workspace<T>(g);
+  }
+  static constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry& g) {
+    return detail::conv2d_backward_weights_workspace<T>(g);
+  }
+
+  /// out [batch][out_h][out_w][out_channels] = act(convolution + bias). `bias` may be null.
+  void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
+                      const T* weight, const T* bias, activation act, T* out, const scratch<T>& memory) {
+    detail::run_product(pool_, detail::forward_product(g, batch, sources, weight, bias, act, out), memory);
+  }
+
+  /// dx [batch][h][w][in_channels] at the resolution that the convolution sees: upsampling of a source is
+  /// not undone here.
+  void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const T* weight, T* dx,
+                            bool accumulate, const scratch<T>& memory) {
+    const conv2d_source<T> source{dy, g.out_channels, 1};
+    detail::run_product(pool_, detail::backward_data_product(g, batch, source, weight, dx, accumulate),
+                        memory);
+  }
+
+  /// `dbias` may be null.
+  void conv2d_backward_weights(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
+                               const T* dy, T* dweight, T* dbias, bool accumulate, const scratch<T>& memory) {
+    detail::weights_gradient(pool_, g, batch, sources, dy, dweight, accumulate, memory);
+    if (dbias == nullptr) return;
+    const std::size_t rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h) *
+                             static_cast<std::size_t>(g.out_w);
+    const double* sums = detail::row_sums<1>(
+        pool_, rows, g.out_channels,
+        [dy](std::size_t i, std::size_t) { return std::array<double, 1>{static_cast<double>(dy[i])}; },
+        memory.shared);
+    for (int c = 0; c < g.out_channels; ++c)
+      dbias[c] = static_cast<T>(sums[c]) + (accumulate ? dbias[c] : T{0});
+  }
+
+  // --- Batch normalisation; rows = batch * h * w -------------------------------------------------------
+
+  static constexpr workspace_size batch_norm_forward_workspace(int channels) {
+    return {.per_thread = 0, .shared = detail::row_sums_size<T>(2, channels)};
+  }
+  static constexpr workspace_size batch_norm_backward_workspace(int channels) {
+    return {.per_thread = 0, .shared = detail::row_sums_size<T>(2, channels)};
+  }
+
+  /// y = act(gamma * (x - mean) * inv_std + beta), inv_std = 1 / sqrt(variance + epsilon) with the biased
+  /// variance. The running statistics become momentum * old + (1 - momentum) * new, the variance unbiased.
+  void batch_norm_forward(std::size_t rows, int channels, const T* x, const T* gamma, const T* beta,
+                          T epsilon, T momentum, T* running_mean, T* running_var, T* saved_mean,
+                          T* saved_inv_std, activation act, T* y, const scratch<T>& memory) {
+    detail::batch_norm_forward(pool_, rows, channels, x, gamma, beta, epsilon, momentum,
+                               {running_mean, running_var, saved_mean, saved_inv_std}, act, y, memory.shared);
+  }
+
+  void batch_norm_inference(std::size_t rows, int channels, const T* x, const T* gamma, const T* beta,
+                            const T* running_mean, const T* running_var, T epsilon, activation act, T* y) {
+    detail::scale_rows(
+        pool_, rows, channels, x,
+        [&](std::size_t c) {
+          return detail::scale_and_shift(gamma[c], beta[c], running_mean[c],
+                                         T{1} / std::sqrt(running_var[c] + epsilon));
+        },
+        act, y);
+  }
+
+  /// With a ReLU its mask is recomputed from x, so that y need not be kept. `dx` may be `dy` when it is not
+  /// accumulated to.
+  void batch_norm_backward(std::size_t rows, int channels, const T* x, const T* dy, const T* gamma,
+                           const T* beta, const T* saved_mean, const T* saved_inv_std, activation act, T* dx,
+                           bool accumulate_dx, T* dgamma, T* dbeta, bool accumulate_parameters,
+                           const scratch<T>& memory) {
+    detail::batch_norm_backward(pool_, rows, channels, x, dy, gamma, beta, saved_mean, saved_inv_std, act, dx,
+                                accumulate_dx, dgamma, dbeta, accumulate_parameters, memory.shared);
+  }
+
+  // --- Activations; y may be x, dx may be dy when it is not accumulated to -----------------------------
+
+  void relu_forward(std::size_t size, const T* x, T* y) {
+    detail::transform(pool_, size, y, false, [x](std::size_t i) { return x[i] < T{0} ? T{0} : x[i]; });
+  }
+  void relu_backward(std::size_t size, const T* y, const T* dy, T* dx, bool accumulate) {
+    detail::transform(pool_, size, dx, accumulate, [=](std::size_t i) { return y[i] > T{0} ? dy[i] : T{0}; });
+  }
+  void sigmoid_forward(std::size_t size, const T* x, T* y) {
+    parallel_for(size, detail::element_grain, [=](std::size_t begin, std::size_t end, int) {
+      detail::sigmoid_run(x + begin, end - begin, y + begin);
+    });
+  }
+  void sigmoid_backward(std::size_t size, const T* y, const T* dy, T* dx, bool accumulate) {
+    detail::transform(pool_, size, dx, accumulate,
+                      [=](std::size_t i) { return dy[i] * y[i] * (T{1} - y[i]); });
+  }
+
+  // --- Pooling and upsampling --------------------------------------------------------------------------
+
+  /// `index` (nullable): for every output the place of its maximum in the window; the first of equals wins.
+  void max_pool_forward(const pool2d_geometry& g, int batch, const T* x, T* y, std::uint8_t* index) {
+    detail::max_pool_forward(pool_, g, batch, x, y, index);
+  }
+  void max_pool_backward(const pool2d_geometry& g, int batch, const std::uint8_t* index, const T* dy, T* dx,
+                         bool accumulate) {
+    detail::max_pool_backward(pool_, g, batch, index, dy, dx, accumulate);
+  }
+
+  /// Repeats each pixel factor x factor times, into channels [y_offset, y_offset + in.c) of y's y_channels.
+  void upsample_nearest_forward(int factor, int batch, shape in, const T* x, T* y, int y_channels,
+                                int y_offset) {
+    detail::upsample_forward(pool_, factor, batch, in, x, y, y_channels, y_offset);
+  }
+  void upsample_nearest_forward(int factor, int batch, shape in, const T* x, T* y) {
+    upsample_nearest_forward(factor, batch, in, x, y, in.c, 0);
+  }
+  void upsample_nearest_backward(int factor, int batch, shape in, const T* dy, T* dx, bool accumulate,
+                                 int dy_channels, int dy_offset) {
+    detail::upsample_backward(pool_, factor, batch, in, dy, dx, accumulate, dy_channels, dy_offset);
+  }
+  void upsample_nearest_backward(int factor, int batch, shape in, const T* dy, T* dx, bool accumulate) {
+    upsample_nearest_backward(factor, batch, in, dy, dx, accumulate, in.c, 0);
+  }
+
+  // --- Copies and sums ---------------------------------------------------------------------------------
+
+  /// Channels [src_offset, src_offset + channels) of src to those at dst_offset of dst, or added to them.
+  void copy_channels(std::size_t rows, int channels, const T* src, int src_channels, int src_offset, T* dst,
+                     int dst_channels, int dst_offset, bool accumulate) {
+    detail::copy_channels(pool_, rows, channels, src, src_channels, src_offset, dst, dst_channels, dst_offset,
+                          accumulate);
+  }
+  /// y = a + b; y may be a or b.
+  void add(std::size_t size, const T* a, const T* b, T* y) {
+    detail::transform(pool_, size, y, false, [=](std::size_t i) { return a[i] + b[i]; });
+  }
+  void fill(std::size_t size, T value, T* y) {
+    detail::transform(pool_, size, y, false, [=](std::size_t) { return value; });
+  }
+
+  /// Calls f(begin, end, thread) for the chunks [k * grain, (k + 1) * grain) of [0, n), whatever the number
+  /// of threads. f must not throw and must not call the backend.
+  template <class F>
+  void parallel_for(std::size_t n, std::size_t grain, F f) {
+    detail::parallel_for(pool_, n, grain, f);
+  }
+  /// The sum of f(begin, end) -> std::array<double, N> over chunks of at least `grain`, added in order.
+  template <int N, class F>
+  std::array<double, N> parallel_sum(std::size_t n, std::size_t grain, F f) {
+    return detail::parallel_sum<N>(pool_, n, grain, f);
+  }
+
+ private:
+  thread_pool pool_;
+};
+
+/// The CPU backend in single precision.
+using cpu = basic_cpu<float>;
+
+}  // namespace segnet

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Portable SIMD on Eigen's packets: SSE2, AVX2, AVX-512 and whatever else Eigen knows, chosen by the
+// compiler's target flags. Nothing else of Eigen is used.
+#pragma once
+
+#include <segnet/config.hpp>
+
+#include <Eigen/Core>
+
+#include <bit>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#if defined(__GNUC__)
+#define SEGNET_INLINE inline __attribute__((always_inline))
+#define SEGNET_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define SEGNET_INLINE inline
+#define SEGNET_INLINE_LAMBDA
+#endif
+
+namespace segnet::detail {
+
+/// Registers that a kernel may count on: 16 up to AVX2, 32 with AVX-512.
+inline constexpr int vector_registers = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS;
+
+/// Calls f(integral_constant 0), ..., f(integral_constant N - 1): loops over arrays of packets have to
+/// disappear, or the packets live in memory.
+template <int N, class F>
+SEGNET_INLINE void unroll(F&& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
+    (f(std::integral_constant<int, i>{}), ...);
+  }
+  (std::make_integer_sequence<int, N>{});
+}
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // of vector types as template arguments
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12 on its own AVX-512 intrinsics
+#endif
+#endif
+
+/// One full packet of T. A traits type rather than the packet itself, as template arguments lose the
+/// attributes of the compilers' vector types.
+template <class T>
+struct simd {
+  using scalar = T;
+  using packet = typename Eigen::internal::packet_traits<T>::type;
+  static constexpr int lanes = Eigen::internal::unpacket_traits<packet>::size;
+
+  static SEGNET_INLINE packet load(const T* p) { return Eigen::internal::ploadu<packet>(p); }
+  static SEGNET_INLINE void store(T* p, packet a) { Eigen::internal::pstoreu(p, a); }
+  static SEGNET_INLINE packet set(T a) { return Eigen::internal::pset1<packet>(a); }
+  static SEGNET_INLINE packet zero() { return set(T{0}); }
+  static SEGNET_INLINE packet add(packet a, packet b) { return Eigen::internal::padd(a, b); }
+  /// max(a, 0), lane by lane; keeps NaN.
+  static SEGNET_INLINE packet relu(packet a) { return a < zero() ? zero() : a; }
+  /// a * b + c, fused where the machine can.
+  static SEGNET_INLINE packet madd(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
+
+  /// Transposes a square block: row i of `from` (stride `from_step`) becomes column i of `to`.
+  static SEGNET_INLINE void transpose(const T* from, std::ptrdiff_t from_step, T* to,
+                                      std::ptrdiff_t to_step) {
+    Eigen::internal::PacketBlock<packet, lanes> block;
+    unroll<lanes>([&](auto i) SEGNET_INLINE_LAMBDA { block.packet[i] = load(from + i * from_step); });
+    Eigen::internal::ptranspose(block);
+    unroll<lanes>([&](auto i) SEGNET_INLINE_LAMBDA { store(to + i * to_step, block.packet[i]); });
+  }
+};
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+/// How a matrix product's columns lie in a packet. With Depth 1 a lane is a column. With Depth 2, two
+/// neighbouring lanes hold the even and the odd terms of one column's sum, so that 8 columns fill a packet
+/// of 16 lanes; what is broadcast is then a pair of neighbouring values.
+template <class T, int Depth>
+struct columns : simd<T> {
+  using base = simd<T>;
+  using typename base::packet;
+  static_assert(Depth == 1 || (Depth == 2 && std::is_same_v<T, float> && base::lanes >= 4));
+  static constexpr int depth = Depth;
+  static constexpr int width = base::lanes / Depth;
+
+  /// `depth` values, repeated over the packet.
+  static SEGNET_INLINE packet broadcast(const T* p) {
+    if constexpr (Depth == 1) {
+      return base::set(*p);
+    } else {
+      double pair;
+      std::memcpy(&pair, p, sizeof pair);
+      return std::bit_cast<packet>(simd<double>::set(pair));
+    }
+  }
+};
+
+}  // namespace segnet::detail

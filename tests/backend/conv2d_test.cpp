@@ -43,6 +43,7 @@ std::vector<problem> problems() {
     add(11, 6, 5, 16, 7, 2, batch);
     add(6, 6, 32, 40, 1, 2, batch);
     add(4, 4, 70, 96, 3, 1, batch);
+    for (int pixels = 13; pixels < 29; ++pixels) add(1, pixels, 4, 24, 1, 1, batch);  // all ends of tiles
   }
   add(33, 5, 1, 3, 7, 1, 2);
   add(3, 3, 530, 32, 3, 1, 2);   // several blocks of channels

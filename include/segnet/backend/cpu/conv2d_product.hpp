@@ -162,7 +162,7 @@ class product_task {
     constexpr int rows = tile_kernels<V, Packets>::rows;
     if (left >= std::size_t{2} * rows) return rows;
     if (left <= std::size_t{rows}) return static_cast<int>(left);
-    return static_cast<int>((left + 3) / 4 * 2);
+    return std::min(rows, static_cast<int>((left + 3) / 4 * 2));
   }
 
   const gather_product<T>& p_;

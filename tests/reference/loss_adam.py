@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Prints loss_adam.hpp: what PyTorch computes for the loss and for Adam, in double precision.
+"""Prints loss_adam.hpp: what PyTorch computes for the loss, Adam and the one-cycle schedule, in doubles.
 
     python3 tests/reference/loss_adam.py > tests/reference/loss_adam.hpp
 """
@@ -57,3 +57,16 @@ for name, optimizer in ("adam", torch.optim.Adam), ("decayed", torch.optim.AdamW
     array(f"{name}_m", adam.state[p]["exp_avg"])
     array(f"{name}_v", adam.state[p]["exp_avg_sq"])
 print("}  // namespace adam_reference")
+
+print("\nnamespace one_cycle_reference {")
+for total in 10, 37:
+    adam = torch.optim.Adam([torch.zeros(1)], lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=0.02, total_steps=total)
+    rates = []
+    for _ in range(total):
+        rates.append(adam.param_groups[0]["lr"])
+        adam.step()
+        if len(rates) < total:
+            schedule.step()
+    array(f"steps_{total}", rates)
+print("}  // namespace one_cycle_reference")

@@ -76,17 +76,17 @@ inline synthetic_scene draw_scene(std::uint64_t seed, int car, int view, int wid
   scene.cos_yaw = std::cos(yaw), scene.sin_yaw = std::sin(yaw);
 
   studio& room = scene.room;
-  room.wall_brightness = between(session, 0.82, 0.95);
+  room.wall_brightness = between(session, 0.84, 0.96);
   room.floor_brightness = between(session, 0.50, 0.68);
-  room.tint = between(session, -1.0, 1.0);
+  room.tint = between(session, -0.7, 0.7);
   room.shadow = between(session, 0.45, 0.75);
   room.letters = session.chance(options.letters) ? between(session, 0.3, 0.75) : 0.0f;
-  room.letter_angle = between(session, -0.65, -0.5);
+  room.letter_angle = between(session, -0.74, -0.56);
   room.half_length = 0.5f * shape.length, room.half_width = 0.5f * shape.width;
   room.cos_yaw = scene.cos_yaw, room.sin_yaw = scene.sin_yaw;
 
   scene.exposure = 1.0f + between(session, -options.exposure, options.exposure) + between(shot, -0.01, 0.01);
-  scene.warmth = between(session, -0.02, 0.02);
+  scene.warmth = between(session, -0.015, 0.015);
   scene.noise = between(session, 0.2 * options.noise, options.noise);
   scene.blur = between(session, 0.0, options.blur);
   return scene;

@@ -186,7 +186,7 @@ inline void add_body(mesh& m, const car_shape& c) {
     int previous = -1;
     for (int j = 0; j < around; ++j) {
       const mesh_vertex edge = at(i, j);
-      const int v = m.add({edge.position, normalize(n + edge.normal * 0.3f), edge.ring});
+      const int v = m.add({edge.position, normalize(n + edge.normal * 0.3f), 4.0f});
       if (previous >= 0) m.add_triangle(centre, previous, v, part::body);
       previous = v;
     }

@@ -79,12 +79,7 @@ inline visibility rasterize(const mesh& m, const std::vector<vec3>& points, int 
   view.projected.resize(m.triangles.size());
 
   const float step = 1.0f / static_cast<float>(samples);
-  const auto sample_x = [&](int i) {
-    return static_cast<float>(view.x0) + (static_cast<float>(i) + 0.5f) * step;
-  };
-  const auto sample_y = [&](int i) {
-    return static_cast<float>(view.y0) + (static_cast<float>(i) + 0.5f) * step;
-  };
+  const float origin_x = static_cast<float>(view.x0), origin_y = static_cast<float>(view.y0);
   for (std::size_t t = 0; t < m.triangles.size(); ++t) {
     const auto& corner = m.triangles[t];
     const vec3 p[3] = {points[static_cast<std::size_t>(corner[0])],
@@ -100,23 +95,41 @@ inline visibility rasterize(const mesh& m, const std::vector<vec3>& points, int 
       plane.c[i] = (q.x * r.y - r.x * q.y) / area;
       plane.inverse_depth[i] = 1.0f / p[i].z;
     }
+    // 1/depth is affine in the picture, and so is each weight: along a row of samples the triangle is one
+    // span.
+    float slope = 0.0f, along_y = 0.0f, constant = 0.0f;
+    for (int i = 0; i < 3; ++i) {
+      slope += plane.a[i] * plane.inverse_depth[i];
+      along_y += plane.b[i] * plane.inverse_depth[i];
+      constant += plane.c[i] * plane.inverse_depth[i];
+    }
     const auto [left, right] = std::minmax({p[0].x, p[1].x, p[2].x});
     const auto [upper, lower] = std::minmax({p[0].y, p[1].y, p[2].y});
-    const auto index = [&](float v, int origin, int limit) {
-      return std::clamp(static_cast<int>(std::floor((v - static_cast<float>(origin)) / step)), 0, limit);
-    };
-    const int i1 = index(right, view.x0, columns - 1), j1 = index(lower, view.y0, rows - 1);
-    for (int j = index(upper, view.y0, rows); j <= j1; ++j) {
-      const float y = sample_y(j);
+    const int j0 = std::max(static_cast<int>(std::floor((upper - origin_y) / step)), 0);
+    const int j1 = std::min(static_cast<int>(std::ceil((lower - origin_y) / step)), rows - 1);
+    for (int j = j0; j <= j1; ++j) {
+      const float y = origin_y + (static_cast<float>(j) + 0.5f) * step;
+      // Neighbours share an edge: a span that is a hair too long leaves no holes between them.
+      constexpr float hair = 1e-3f;
+      float from = left, to = right;
+      bool empty = false;
+      for (int i = 0; i < 3; ++i) {
+        const float rest = plane.b[i] * y + plane.c[i];
+        if (plane.a[i] > 1e-12f)
+          from = std::max(from, -rest / plane.a[i]);
+        else if (plane.a[i] < -1e-12f)
+          to = std::min(to, -rest / plane.a[i]);
+        else
+          empty |= rest < 0.0f;
+      }
+      if (empty || from > to + 2 * hair) continue;
+      const int i0 = std::max(static_cast<int>(std::ceil((from - hair - origin_x) / step - 0.5f)), 0);
+      const int i1 =
+          std::min(static_cast<int>(std::floor((to + hair - origin_x) / step - 0.5f)), columns - 1);
       const std::size_t row = static_cast<std::size_t>(j) * static_cast<std::size_t>(columns);
-      for (int i = index(left, view.x0, columns); i <= i1; ++i) {
-        const float x = sample_x(i);
-        const float w0 = plane.a[0] * x + plane.b[0] * y + plane.c[0];
-        const float w1 = plane.a[1] * x + plane.b[1] * y + plane.c[1];
-        const float w2 = plane.a[2] * x + plane.b[2] * y + plane.c[2];
-        if (w0 < 0.0f || w1 < 0.0f || w2 < 0.0f) continue;
-        const float inverse =
-            w0 * plane.inverse_depth[0] + w1 * plane.inverse_depth[1] + w2 * plane.inverse_depth[2];
+      const float at_row = along_y * y + constant;
+      for (int i = i0; i <= i1; ++i) {
+        const float inverse = slope * (origin_x + (static_cast<float>(i) + 0.5f) * step) + at_row;
         float& best = nearest[row + static_cast<std::size_t>(i)];
         if (inverse > best) {
           best = inverse;

@@ -58,8 +58,8 @@ struct studio {
          {0x11, 0x19, 0x15, 0x13, 0x11, 0x11, 0x11},
          {0x1f, 0x10, 0x10, 0x1e, 0x10, 0x10, 0x1f},
          {0x1f, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04}}};
-    const float row = (1.55f - z) / 1.25f * 7.0f;
-    const float column = (angle - letter_angle) * wall_radius / 0.155f;
+    const float row = (1.75f - z) / 1.35f * 7.0f;
+    const float column = (angle - letter_angle) * wall_radius / 0.17f;
     if (row < 0.0f || row >= 7.0f || column < 0.0f || column >= 42.0f) return false;
     const int cell = static_cast<int>(column), glyph = cell / 7, bit = cell % 7;
     return bit < 5 &&

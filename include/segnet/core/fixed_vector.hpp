@@ -14,6 +14,11 @@ template <class T, int Capacity>
 class fixed_vector {
  public:
   constexpr void push_back(const T& item) { items_[count_++] = item; }
+  template <int N>
+  constexpr void assign(const fixed_vector<T, N>& other) {
+    clear();
+    for (const T& item : other) push_back(item);
+  }
   constexpr void clear() { count_ = 0; }
   constexpr void resize(int count) { count_ = count; }
   constexpr bool full() const { return count_ == Capacity; }

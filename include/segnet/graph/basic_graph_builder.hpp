@@ -20,12 +20,12 @@ constexpr int index_of() {
 
 }  // namespace detail
 
-/// Builds a graph<Layers...>. Shapes are inferred as the layers are added; the first mistake is recorded
+/// Builds a graph of `Layers`. Shapes are inferred as the layers are added; the first mistake is recorded
 /// and everything after it ignored, so that one short message reaches the author.
 template <layer... Layers>
 class basic_graph_builder {
  public:
-  using graph_type = graph<Layers...>;
+  using graph_type = graph<max_nodes, Layers...>;
 
   /// The network's input; must come first.
   constexpr value input(shape dims) {

@@ -35,12 +35,14 @@ struct graph_mistake {
   shape expected{0, 0, 0};
 };
 
-template <layer... Layers>
+/// `Capacity` nodes at most: while it is built and rewritten max_nodes, afterwards as many as there are (see
+/// fitted()), since this is what the program keeps as a constant.
+template <int Capacity, layer... Layers>
 struct graph {
-  fixed_vector<graph_node, max_nodes> nodes;
+  fixed_vector<graph_node, Capacity> nodes;
   /// One list for each layer type rather than a list of variants: changing a variant's alternative is no
   /// constant expression with clang 14 and libstdc++ 12.
-  std::tuple<fixed_vector<Layers, max_nodes>...> layers;
+  std::tuple<fixed_vector<Layers, Capacity>...> layers;
   int output = -1;
   graph_mistake mistake;
 
@@ -60,6 +62,17 @@ struct graph {
     return in;
   }
 
+  /// The same graph with room for no more than `N` nodes.
+  template <int N>
+  constexpr graph<N, Layers...> fitted() const {
+    graph<N, Layers...> small;
+    small.nodes.assign(nodes);
+    fit_layers(small.layers, std::index_sequence_for<Layers...>{});
+    small.output = output;
+    small.mistake = mistake;
+    return small;
+  }
+
   /// Calls f(layer) with the layer of a node, in its own type. The network's input has none.
   template <class F>
   constexpr void visit(int node, F&& f) const {
@@ -71,6 +84,10 @@ struct graph {
   }
 
  private:
+  template <class Small, std::size_t... I>
+  constexpr void fit_layers(Small& small, std::index_sequence<I...>) const {
+    (std::get<I>(small).assign(std::get<I>(layers)), ...);
+  }
   template <class F, std::size_t... I>
   constexpr void visit_kinds(const graph_node& n, F& f, std::index_sequence<I...>) const {
     ((n.kind == static_cast<int>(I) ? f(std::get<I>(layers)[n.layer]) : void()), ...);

@@ -32,17 +32,35 @@ struct step {
 inline constexpr int max_steps = 2 * max_nodes;
 inline constexpr int max_buffers = 4 * max_nodes;
 
-struct schedule {
-  fixed_vector<step, max_steps> steps;  ///< forward steps, then backward steps
+template <int MaxSteps, int MaxBuffers>
+struct basic_schedule {
+  fixed_vector<step, MaxSteps> steps;  ///< forward steps, then backward steps
   int forward_steps = 0;
-  fixed_vector<planned_buffer, max_buffers> buffers;
+  fixed_vector<planned_buffer, MaxBuffers> buffers;
   std::size_t bytes_per_image = 0;
   std::size_t saved_elements = 0;  ///< scalars kept from forward to backward, whatever the batch
   workspace_size scratch;          ///< the largest that any step asks for
   short output = no_buffer;
   short output_gradient = no_buffer;
   short input_gradient = no_buffer;  ///< only if asked for
+
+  /// The same schedule without room for more, which is what a network keeps.
+  template <int Steps, int Buffers>
+  constexpr basic_schedule<Steps, Buffers> fitted() const {
+    basic_schedule<Steps, Buffers> small;
+    small.steps.assign(steps);
+    small.buffers.assign(buffers);
+    small.forward_steps = forward_steps;
+    small.bytes_per_image = bytes_per_image;
+    small.saved_elements = saved_elements;
+    small.scratch = scratch;
+    small.output = output;
+    small.output_gradient = output_gradient;
+    small.input_gradient = input_gradient;
+    return small;
+  }
 };
+using schedule = basic_schedule<max_steps, max_buffers>;
 
 struct schedule_options {
   bool training = true;

@@ -3,6 +3,8 @@
 
 #include <segnet/layers/context.hpp>
 
+#include <cmath>
+
 namespace segnet {
 
 /// Batch normalisation over the pixels of the batch, per channel (Ioffe & Szegedy 2015):
@@ -39,6 +41,13 @@ struct batch_norm {
   /// The batch's mean and 1 / sqrt(variance + epsilon).
   constexpr saved_size saved(std::span<const shape> in) const {
     return {.elements = 2 * static_cast<std::size_t>(in[0].c)};
+  }
+
+  /// What the layer does to a channel at inference: y = scale * x + shift. `p` in the order of parameters().
+  template <class T>
+  void folded(const T* const* p, int channel, T& scale, T& shift) const {
+    scale = p[0][channel] / std::sqrt(p[3][channel] + static_cast<T>(epsilon));
+    shift = p[1][channel] - p[2][channel] * scale;
   }
 
   template <class Backend>

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// Runs a schedule: for each step, the layer's function over views into the arena. Nothing here allocates.
+#pragma once
+
+#include <segnet/graph/schedule.hpp>
+#include <segnet/layers/context.hpp>
+#include <segnet/network/parameters.hpp>
+
+#include <cstddef>
+
+namespace segnet::detail {
+
+/// Pointers that a run needs besides the schedule; all owned by the network.
+template <class T>
+struct run_memory {
+  std::byte* arena = nullptr;
+  const T* input = nullptr;  ///< the caller's images
+  T* parameters = nullptr;
+  T* gradients = nullptr;
+  T* statistics = nullptr;
+  T* saved = nullptr;
+  segnet::scratch<T> scratch;
+};
+
+/// Binds graph, schedule and memory for one run over `batch` images.
+template <class Backend, class Graph, class Schedule, class Table>
+class executor {
+ public:
+  using scalar = typename Backend::scalar;
+
+  executor(Backend& backend, const Graph& g, const Schedule& plan, const Table& table,
+           const run_memory<scalar>& memory, int batch)
+      : backend_(backend), g_(g), plan_(plan), table_(table), memory_(memory), batch_(batch) {}
+
+  void forward(bool training) const {
+    for (int i = 0; i < plan_.forward_steps; ++i) {
+      const step& s = plan_.steps[i];
+      forward_context<Backend> ctx;
+      fill(ctx, s);
+      ctx.training = training;
+      ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
+      g_.visit(s.node, [&](const auto& l) { l.forward(ctx); });
+    }
+  }
+
+  void backward(bool accumulate) const {
+    for (int i = plan_.forward_steps; i < plan_.steps.size(); ++i) {
+      const step& s = plan_.steps[i];
+      const graph_node& node = g_.nodes[s.node];
+      backward_context<Backend> ctx;
+      fill(ctx, s);
+      ctx.training = true;
+      ctx.output = {data(s.output), batch_, node.dims};
+      ctx.output_gradient = {data(s.output_gradient), batch_, node.dims};
+      for (int k = 0; k < node.inputs.size(); ++k) {
+        const auto at = static_cast<std::size_t>(k);
+        ctx.input_gradients[at] = {data(s.input_gradients[k]), batch_, g_.nodes[node.inputs[k]].dims};
+        ctx.accumulate[at] = s.accumulate[k];
+      }
+      for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
+        if (table_.entries[e].spec.trainable)
+          ctx.parameter_gradients[static_cast<std::size_t>(e - table_.first[s.node])] =
+              memory_.gradients + table_.entries[e].offset;
+      ctx.accumulate_parameters = accumulate;
+      g_.visit(s.node, [&](const auto& l) { l.backward(ctx); });
+    }
+  }
+
+  scalar* data(short buffer) const { return reinterpret_cast<scalar*>(bytes(buffer)); }
+
+ private:
+  std::byte* bytes(short buffer) const {
+    if (buffer < 0) return nullptr;
+    return memory_.arena + plan_.buffers[buffer].offset * static_cast<std::size_t>(batch_);
+  }
+
+  void fill(layer_context<Backend>& ctx, const step& s) const {
+    const graph_node& node = g_.nodes[s.node];
+    ctx.backend = &backend_;
+    ctx.batch = batch_;
+    ctx.input_count = node.inputs.size();
+    for (int k = 0; k < node.inputs.size(); ++k)
+      ctx.inputs[static_cast<std::size_t>(k)] = {s.inputs[k] == external_buffer ? memory_.input : data(s.inputs[k]),
+                                                 batch_, g_.nodes[node.inputs[k]].dims};
+    for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e) {
+      const parameter& p = table_.entries[e];
+      ctx.parameters[static_cast<std::size_t>(e - table_.first[s.node])] =
+          (p.spec.trainable ? memory_.parameters : memory_.statistics) + p.offset;
+    }
+    ctx.saved_bytes = reinterpret_cast<std::uint8_t*>(bytes(s.saved));
+    ctx.saved = memory_.saved == nullptr ? nullptr : memory_.saved + s.saved_elements;
+    ctx.workspace = data(s.workspace);
+    ctx.scratch = memory_.scratch;
+  }
+
+  Backend& backend_;
+  const Graph& g_;
+  const Schedule& plan_;
+  const Table& table_;
+  const run_memory<scalar>& memory_;
+  int batch_;
+};
+
+}  // namespace segnet::detail

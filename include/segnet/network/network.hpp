@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+// network<Def>: parameters, plan and execution of the network that Def::build() defines.
+#pragma once
+
+#include <segnet/backend/cpu/cpu.hpp>
+#include <segnet/core/error.hpp>
+#include <segnet/graph/passes.hpp>
+#include <segnet/memory/memory_plan.hpp>
+#include <segnet/network/executor.hpp>
+#include <segnet/network/folding.hpp>
+
+#include <string>
+
+namespace segnet {
+
+struct network_options {
+  int batch = 1;         ///< largest number of images in one call
+  int threads = 0;       ///< 0: as many as the machine has
+  bool training = true;  ///< false: only what inference needs is allocated (weights are folded as they are loaded)
+};
+
+namespace detail {
+
+/// Everything about a network that is known while compiling.
+template <class Def, class Backend>
+struct compiled {
+  using scalar = typename Backend::scalar;
+
+  static constexpr auto built = Def::build().finish();
+  static constexpr int nodes = built.nodes.size();
+
+  static constexpr auto training = training_graph(built).template fitted<nodes>();
+  static constexpr auto inference = inference_graph(built).template fitted<nodes>();
+
+  static constexpr auto full_training_plan =
+      make_schedule<Backend>(training, {.training = true, .scalar_bytes = sizeof(scalar)});
+  static constexpr auto training_plan =
+      full_training_plan.template fitted<full_training_plan.steps.size(), full_training_plan.buffers.size()>();
+  static constexpr auto full_inference_plan =
+      make_schedule<Backend>(inference, {.training = false, .scalar_bytes = sizeof(scalar)});
+  static constexpr auto inference_plan =
+      full_inference_plan.template fitted<full_inference_plan.steps.size(), full_inference_plan.buffers.size()>();
+
+  static constexpr auto full_table = make_parameter_table(training);
+  static constexpr auto table = full_table.template fitted<full_table.entries.size(), nodes>();
+  static constexpr auto full_inference_table = make_parameter_table(inference);
+  static constexpr auto inference_table =
+      full_inference_table.template fitted<full_inference_table.entries.size(), nodes>();
+
+  static constexpr memory_plan memory{
+      .parameters = table.trainable * sizeof(scalar),
+      .statistics = table.statistics * sizeof(scalar),
+      .folded_parameters = (inference_table.trainable + inference_table.statistics) * sizeof(scalar),
+      .training_fixed = (training_plan.saved_elements + training_plan.scratch.shared) * sizeof(scalar),
+      .training_per_image = training_plan.bytes_per_image,
+      .training_per_thread = training_plan.scratch.per_thread * sizeof(scalar),
+      .inference_fixed = inference_plan.scratch.shared * sizeof(scalar),
+      .inference_per_image = inference_plan.bytes_per_image,
+      .inference_per_thread = inference_plan.scratch.per_thread * sizeof(scalar)};
+};
+
+/// True for a valid definition; otherwise names the undefined network_error<...>, which is the message.
+template <class Def>
+constexpr bool is_valid_definition() {
+  constexpr auto built = Def::build().finish();
+  constexpr graph_mistake m = built.mistake;
+  if constexpr (m.what != graph_error::none)
+    return sizeof(network_error<Def, m.what, m.node, m.found, m.expected>) > 0;
+  else
+    return true;
+}
+
+}  // namespace detail
+
+/// A network with its parameters, gradients and working memory, on a backend. All memory is allocated by the
+/// constructor (and, in a network for training, the folded weights by the first infer()); no step allocates.
+/// Not copyable; one thread calls at a time.
+template <class Def, class Backend = cpu>
+  requires(detail::is_valid_definition<Def>())
+class network {
+  using facts = detail::compiled<Def, Backend>;
+
+ public:
+  using definition = Def;
+  using scalar = typename Backend::scalar;
+  using images = tensor_view<const scalar>;
+
+  /// Bytes of everything, for static_assert and for asking before starting; see memory_plan.
+  static constexpr memory_plan memory = facts::memory;
+  static constexpr shape input_shape = facts::built.input_shape();
+  static constexpr shape output_shape = facts::built.output_shape();
+  /// All values: trainable ones and running statistics.
+  static constexpr std::size_t parameter_count = facts::table.count;
+  static constexpr std::size_t trainable_count = facts::table.trainable_count;
+
+  static constexpr const auto& training_graph() { return facts::training; }
+  static constexpr const auto& inference_graph() { return facts::inference; }
+  static constexpr const auto& training_schedule() { return facts::training_plan; }
+  static constexpr const auto& inference_schedule() { return facts::inference_plan; }
+  static constexpr const auto& parameter_table() { return facts::table; }
+
+  /// Throws argument_error for a batch below 1, memory_error when the machine has too little memory.
+  explicit network(network_options options = {}) : options_(checked(options)), backend_(options.threads) {
+    const auto batch = static_cast<std::size_t>(options_.batch);
+    const auto threads = static_cast<std::size_t>(backend_.threads());
+    if (options_.training) {
+      parameters_ = aligned_buffer<scalar>(facts::table.trainable);
+      gradients_ = aligned_buffer<scalar>(facts::table.trainable);
+      statistics_ = aligned_buffer<scalar>(facts::table.statistics);
+      saved_ = aligned_buffer<scalar>(facts::training_plan.saved_elements);
+    } else {
+      allocate_folded();
+    }
+    const bool training = options_.training;
+    arena_ = aligned_buffer<std::byte>(
+        batch * std::max(facts::inference_plan.bytes_per_image, training ? facts::training_plan.bytes_per_image : 0));
+    const workspace_size a = facts::inference_plan.scratch;
+    const workspace_size b = training ? facts::training_plan.scratch : workspace_size{};
+    // A line more than asked for each thread, so that no two of them share one.
+    per_thread_ = align_up(std::max(a.per_thread, b.per_thread) * sizeof(scalar)) / sizeof(scalar);
+    shared_scratch_ = aligned_buffer<scalar>(std::max(a.shared, b.shared));
+    thread_scratch_ = aligned_buffer<scalar>(per_thread_ * threads);
+  }
+
+  Backend& backend() { return backend_; }
+  int batch() const { return options_.batch; }
+  bool for_training() const { return options_.training; }
+
+  /// Sets every parameter and running statistic to its initial value; the same seed, the same values.
+  void initialise(std::uint64_t seed) {
+    for (const parameter& p : facts::table.entries)
+      detail::initialise(p.spec, values(p), seed, static_cast<std::uint64_t>(&p - facts::table.entries.begin()));
+  }
+
+  /// The forward pass of training: batch statistics, values kept for backward(). Returns the output's
+  /// logits where the network ends in a sigmoid, else its output; valid until the next call.
+  images forward(images batch) {
+    check(batch, true);
+    dirty_ = true;
+    const auto blocks = run_memory(batch.data);
+    const auto run = executor(facts::training, facts::training_plan, facts::table, blocks, batch.n);
+    run.forward(true);
+    forward_images_ = batch;
+    return {run.data(facts::training_plan.output), batch.n, facts::training.output_shape()};
+  }
+
+  /// Where the loss writes its gradient with respect to what forward() returned.
+  tensor_view<scalar> output_gradient() {
+    return {buffer(facts::training_plan, facts::training_plan.output_gradient, forward_images_.n), forward_images_.n,
+            facts::training.output_shape()};
+  }
+
+  /// From output_gradient() to gradients(). With `accumulate` they are added to, else overwritten. The images
+  /// given to forward() must still be there.
+  void backward(bool accumulate = false) {
+    const auto blocks = run_memory(forward_images_.data);
+    executor(facts::training, facts::training_plan, facts::table, blocks, forward_images_.n).backward(accumulate);
+    dirty_ = true;
+  }
+
+  /// The forward pass of inference: running statistics, folded into the weights first if those changed.
+  /// Returns the network's output (probabilities), valid until the next call.
+  images infer(images batch) {
+    check(batch, false);
+    if (options_.training && dirty_) {
+      allocate_folded();
+      fold([this](const parameter& p) { return static_cast<const scalar*>(values(p).data()); });
+    }
+    auto blocks = run_memory(batch.data);
+    blocks.parameters = folded_.data();
+    blocks.statistics = folded_.data() + facts::inference_table.trainable;
+    const auto run = executor(facts::inference, facts::inference_plan, facts::inference_table, blocks, batch.n);
+    run.forward(false);
+    return {run.data(facts::inference_plan.output), batch.n, output_shape};
+  }
+
+  /// The flat buffers. Who changes parameters or statistics through them calls parameters_changed().
+  std::span<scalar> parameters() { return parameters_.span(); }
+  std::span<scalar> gradients() { return gradients_.span(); }
+  std::span<scalar> statistics() { return statistics_.span(); }
+  void parameters_changed() { dirty_ = true; }
+
+  /// One tensor of the flat buffers; p is an entry of parameter_table().
+  std::span<scalar> values(const parameter& p) {
+    return (p.spec.trainable ? parameters_ : statistics_).span().subspan(p.offset, p.spec.size());
+  }
+  std::span<scalar> gradient(const parameter& p) { return gradients_.span().subspan(p.offset, p.spec.size()); }
+
+  /// Takes all parameters from `source(p)` (a pointer to the tensor's values in parameter_table()'s layout)
+  /// straight into the weights of inference; how a network without training memory is loaded.
+  template <class Source>
+  void fold(Source&& source) {
+    detail::fold<scalar>(facts::inference, facts::inference_table, facts::training, facts::table, source,
+                         folded_.data(), folded_.data() + facts::inference_table.trainable);
+    dirty_ = false;
+  }
+
+ private:
+  static network_options checked(network_options options) {
+    if (options.batch < 1) throw argument_error("batch size: found " + std::to_string(options.batch) + ", expected at least 1");
+    return options;
+  }
+
+  void check(const images& batch, bool training) const {
+    if (batch.dims != input_shape)
+      throw argument_error("input images: found " + describe(batch.dims) + ", expected " + describe(input_shape));
+    if (batch.n < 1 || batch.n > options_.batch)
+      throw argument_error("input images: found a batch of " + std::to_string(batch.n) + ", expected 1 to " +
+                           std::to_string(options_.batch));
+    if (!training) return;
+    if (!options_.training) throw argument_error("this network was made for inference: network_options::training is false");
+    if constexpr (constexpr int layer = detail::thinnest_normalisation(facts::training); layer >= 0)
+      if (facts::training.nodes[layer].dims.pixels() * static_cast<std::size_t>(batch.n) < 2)
+        throw argument_error("layer " + std::string(facts::training.nodes[layer].label.view()) +
+                             ": batch normalisation sees a single value per channel (" +
+                             describe(facts::training.nodes[layer].dims) +
+                             ", batch 1): train with a batch of at least 2, or larger images");
+  }
+
+  static std::string describe(const shape& s) {
+    return std::to_string(s.h) + "x" + std::to_string(s.w) + "x" + std::to_string(s.c);
+  }
+
+  void allocate_folded() {
+    if (folded_.size() == 0)
+      folded_ = aligned_buffer<scalar>(facts::inference_table.trainable + facts::inference_table.statistics);
+  }
+
+  detail::run_memory<scalar> run_memory(const scalar* input) {
+    return {.arena = arena_.data(),
+            .input = input,
+            .parameters = parameters_.data(),
+            .gradients = gradients_.data(),
+            .statistics = statistics_.data(),
+            .saved = saved_.data(),
+            .scratch = {shared_scratch_.data(), thread_scratch_.data(), per_thread_}};
+  }
+
+  template <class Graph, class Plan, class Table>
+  auto executor(const Graph& g, const Plan& plan, const Table& table, const detail::run_memory<scalar>& blocks,
+                int batch) {
+    return detail::executor<Backend, Graph, Plan, Table>(backend_, g, plan, table, blocks, batch);
+  }
+
+  template <class Plan>
+  scalar* buffer(const Plan& plan, short id, int batch) {
+    return reinterpret_cast<scalar*>(arena_.data() + plan.buffers[id].offset * static_cast<std::size_t>(batch));
+  }
+
+  network_options options_;
+  Backend backend_;
+  aligned_buffer<scalar> parameters_, gradients_, statistics_, saved_, folded_;
+  aligned_buffer<std::byte> arena_;
+  aligned_buffer<scalar> shared_scratch_, thread_scratch_;
+  std::size_t per_thread_ = 0;
+  images forward_images_;
+  bool dirty_ = true;
+};
+
+}  // namespace segnet

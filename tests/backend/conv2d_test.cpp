@@ -54,6 +54,29 @@ std::vector<problem> problems() {
   list.push_back({convolution(8, 8, 8 + 24, 8, 3, 1), 1, {{8, 1}, {24, 2}}});
   list.push_back({convolution(4, 8, 5 + 3 + 40, 33, 3, 1), 2, {{5, 4}, {3, 1}, {40, 2}}});
   list.push_back({convolution(2, 2, 600, 40, 3, 1), 3, {{200, 1}, {400, 2}}});
+  // Wide and thin.
+  add(5, 25, 3, 8, 3, 1, 2);
+  add(4, 31, 8, 8, 3, 1, 1);
+  add(6, 33, 8, 24, 3, 1, 1);
+  add(3, 40, 24, 3, 3, 1, 2);
+  add(7, 51, 5, 9, 3, 2, 2);
+  add(9, 30, 3, 16, 7, 1, 1);
+  add(34, 24, 7, 1, 3, 1, 2);
+  list.push_back({convolution(4, 32, 8 + 24, 8, 3, 1), 2, {{8, 1}, {24, 2}}});
+  list.push_back({convolution(6, 28, 24 + 9, 24, 3, 1), 1, {{24, 2}, {9, 1}}});
+  list.push_back({{.h = 5,
+                   .w = 30,
+                   .out_h = 3,
+                   .out_w = 27,
+                   .in_channels = 6,
+                   .out_channels = 8,
+                   .kernel_h = 3,
+                   .kernel_w = 4,
+                   .stride = 1,
+                   .pad_top = 0,
+                   .pad_left = 0},
+                  2,
+                  {{6, 1}}});
   // Not square, padded on one side only.
   list.push_back({{.h = 6,
                    .w = 9,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
+#include <segnet/backend/cpu/conv2d_rows.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/thread_pool.hpp>
 
@@ -176,6 +177,8 @@ class product_task {
 template <class V, int Packets>
 void run_product(thread_pool& pool, const gather_product<typename V::scalar>& p,
                  const scratch<typename V::scalar>& memory) {
+  if (rows_form_pays(p.channels, p.columns, p.kernel_h, p.kernel_w, p.out_w, p.y.stride, p.y.transposed))
+    return run_rows_form<V, Packets>(pool, p, memory);
   constexpr int width = Packets * V::width;
   constexpr std::size_t smallest = std::size_t{16} * tile_rows<Packets>;  // pixels that pay for packing
   const std::size_t pixels = p.pixels();

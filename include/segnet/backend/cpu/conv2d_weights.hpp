@@ -4,6 +4,7 @@
 #pragma once
 
 #include <segnet/backend/cpu/conv2d_gather.hpp>
+#include <segnet/backend/cpu/conv2d_weights_rows.hpp>
 #include <segnet/backend/cpu/simd.hpp>
 #include <segnet/backend/cpu/thread_pool.hpp>
 
@@ -183,7 +184,8 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
       static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h) * static_cast<std::size_t>(g.out_w);
   const std::size_t weights = g.weights();
   // No chunk is empty but in the smallest problems; its sums are zeros then.
-  const auto chunks = static_cast<std::size_t>(plan.chunks());
+  const bool rows_form = rows_form_pays_for_weights(g);
+  const std::size_t chunks = rows_form ? weights_row_chunks : static_cast<std::size_t>(plan.chunks());
   const std::size_t chunk = (pixels + chunks - 1) / chunks;
   T* sums = chunks == 1 ? dweight : memory.shared;
   int panels = 0;
@@ -197,23 +199,32 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
     });
   }
 
-  const int pieces = plan.groups * panels * g.kernel_h;
-  pool.run(pieces * plan.chunks(), [&](int task, int thread) {
-    const auto part = static_cast<std::size_t>(task / pieces);
-    const int r = task % g.kernel_h;
-    const int group = task % pieces / g.kernel_h % plan.groups;
-    int panel = task % pieces / g.kernel_h / plan.groups, offset = 0;
-    const conv2d_source<T>* source = sources.data();
-    for (;; ++source) {
-      const int own = (source->channels + plan_type::panel - 1) / plan_type::panel;
-      if (panel < own) break;
-      panel -= own;
-      offset += source->channels;
-    }
-    weights_task<T>(g, dy, sums + part * weights, memory.of(thread))
-        .run(part * chunk, std::min((part + 1) * chunk, pixels), group, *source, offset,
-             panel * plan_type::panel, r);
-  });
+  if (rows_form) {
+    const std::ptrdiff_t rows = std::ptrdiff_t{batch} * g.out_h;
+    const auto parts = static_cast<std::ptrdiff_t>(chunks), band = (rows + parts - 1) / parts;
+    pool.run(static_cast<int>(parts), [&](int part, int thread) {
+      add_weights_band(g, sources, dy, std::min(part * band, rows), std::min((part + 1) * band, rows),
+                       sums + static_cast<std::size_t>(part) * weights, memory.of(thread));
+    });
+  } else {
+    const int pieces = plan.groups * panels * g.kernel_h;
+    pool.run(pieces * plan.chunks(), [&](int task, int thread) {
+      const auto part = static_cast<std::size_t>(task / pieces);
+      const int r = task % g.kernel_h;
+      const int group = task % pieces / g.kernel_h % plan.groups;
+      int panel = task % pieces / g.kernel_h / plan.groups, offset = 0;
+      const conv2d_source<T>* source = sources.data();
+      for (;; ++source) {
+        const int own = (source->channels + plan_type::panel - 1) / plan_type::panel;
+        if (panel < own) break;
+        panel -= own;
+        offset += source->channels;
+      }
+      weights_task<T>(g, dy, sums + part * weights, memory.of(thread))
+          .run(part * chunk, std::min((part + 1) * chunk, pixels), group, *source, offset,
+               panel * plan_type::panel, r);
+    });
+  }
 
   if (chunks == 1) return;
   constexpr std::size_t grain = 1 << 11;

@@ -7,6 +7,7 @@
 #include <segnet/core/random.hpp>
 #include <segnet/data/carvana_dataset.hpp>
 #include <segnet/data/image.hpp>
+#include <segnet/data/picture_source.hpp>
 #include <segnet/data/synthetic/car_mesh.hpp>
 #include <segnet/data/synthetic/car_shape.hpp>
 #include <segnet/data/synthetic/rasterizer.hpp>
@@ -245,6 +246,18 @@ inline labelled_photo render_synthetic_car(std::uint64_t seed, int car, int view
       develop(pixels, width, height, scene,
               {seed, noise_key, static_cast<std::uint64_t>(car), static_cast<std::uint64_t>(view)});
   return result;
+}
+
+/// All 16 views of the cars [first_car, first_car + cars): picture i shows car first_car + i / 16, view i %
+/// 16 + 1.
+inline picture_source synthetic_source(std::uint64_t seed, int first_car, int cars, int width, int height,
+                                       const synthetic_car_options& options = {}) {
+  const auto car = [first_car](int i) { return first_car + i / synthetic_views; };
+  const auto view = [](int i) { return i % synthetic_views + 1; };
+  return {
+      cars * synthetic_views,
+      [=](int i) { return render_synthetic_car(seed, car(i), view(i), width, height, options); },
+      [=](int i) { return "generated car " + std::to_string(car(i)) + ", view " + std::to_string(view(i)); }};
 }
 
 /// Writes `cars` cars with all 16 views in Kaggle's layout below `folder` (created if missing), photographs

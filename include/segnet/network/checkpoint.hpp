@@ -3,6 +3,7 @@
 #pragma once
 
 #include <segnet/io/safetensors.hpp>
+#include <segnet/network/checkpoint_header.hpp>
 #include <segnet/network/network.hpp>
 
 #include <filesystem>
@@ -13,9 +14,6 @@
 #include <vector>
 
 namespace segnet {
-
-/// Strings that stand in the file's `__metadata__`.
-using checkpoint_metadata = std::map<std::string, std::string>;
 
 namespace detail {
 

@@ -32,7 +32,7 @@ class fixed_vector {
   constexpr const T* end() const { return items_ + count_; }
 
  private:
-  T items_[Capacity]{};
+  T items_[Capacity > 0 ? Capacity : 1]{};  // there are no arrays of nothing
   int count_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <segnet/graph/graph.hpp>
 
 #include <concepts>
+#include <initializer_list>
 #include <string_view>
 
 namespace segnet {
@@ -29,8 +30,8 @@ class basic_graph_builder {
 
   /// The network's input; must come first.
   constexpr value input(shape dims) {
-    if (graph_.nodes.size() != 0) return fail({graph_error::input_must_come_first_and_only_once, dims});
-    if (dims.h <= 0 || dims.w <= 0 || dims.c <= 0) fail({graph_error::shape_must_be_positive, dims});
+    if (graph_.nodes.size() != 0) return fail({graph_error::input_must_come_first_and_only_once, dims}, graph_.nodes.size());
+    if (dims.h <= 0 || dims.w <= 0 || dims.c <= 0) return fail({graph_error::shape_must_be_positive, dims}, 0);
     graph_node node;
     node.dims = dims;
     node.label = "input";
@@ -44,25 +45,8 @@ class basic_graph_builder {
     constexpr int kind = detail::index_of<L, Layers...>();
     static_assert(kind >= 0, "this layer type is not in the builder's list: write graph_builder<my_layer>");
     static_assert(sizeof...(Values) >= 1 && sizeof...(Values) <= max_inputs, "a layer reads 1 to 4 values");
-    if (!graph_.valid()) return {0};
-    const int id = graph_.nodes.size();
-    if (graph_.nodes.full()) return fail({graph_error::too_many_layers, {0, 0, 0}});
-    graph_node node;
-    node.kind = kind;
-    for (value input : {inputs...}) {
-      if (input.node < 0 || input.node >= id)
-        return fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}});
-      node.inputs.push_back(input.node);
-    }
-    auto& pool = std::get<static_cast<std::size_t>(kind)>(graph_.layers);
-    node.layer = pool.size();
-    node.label = label.empty() ? scope_ + L::type_name + "_" + pool.size() : scope_ + label;
-    pool.push_back(new_layer);
-    graph_.nodes.push_back(node);
-    const shape_result result = new_layer.out_shape(graph_.inputs_of(id));
-    if (result.error != graph_error::none) return fail(result);
-    graph_.nodes[id].dims = result.value;
-    return {id};
+    if constexpr (kind >= 0) return append<kind>(label, new_layer, {inputs...});
+    return {0};
   }
 
   /// Adds a layer named after its type and number.
@@ -95,7 +79,7 @@ class basic_graph_builder {
   constexpr void output(value result) {
     if (!graph_.valid()) return;
     if (result.node < 0 || result.node >= graph_.nodes.size()) {
-      fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}});
+      fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}}, graph_.nodes.size());
       return;
     }
     graph_.output = result.node;
@@ -113,8 +97,33 @@ class basic_graph_builder {
   }
 
  private:
-  constexpr value fail(const shape_result& result) {
-    if (graph_.valid()) graph_.mistake = {result.error, graph_.nodes.size() - 1, result.found, result.expected};
+  /// `Kind` is the place of L in Layers.
+  template <int Kind, class L>
+  constexpr value append(std::string_view label, const L& new_layer, std::initializer_list<value> inputs) {
+    if (!graph_.valid()) return {0};
+    const int id = graph_.nodes.size();
+    if (graph_.nodes.full()) return fail({graph_error::too_many_layers, {0, 0, 0}}, id);
+    graph_node node;
+    node.kind = Kind;
+    for (value input : inputs) {
+      if (input.node < 0 || input.node >= id)
+        return fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}}, id);
+      node.inputs.push_back(input.node);
+    }
+    auto& pool = std::get<static_cast<std::size_t>(Kind)>(graph_.layers);
+    node.layer = pool.size();
+    node.label = label.empty() ? scope_ + L::type_name + "_" + pool.size() : scope_ + label;
+    pool.push_back(new_layer);
+    graph_.nodes.push_back(node);
+    const shape_result result = new_layer.out_shape(graph_.inputs_of(id));
+    if (result.error != graph_error::none) return fail(result, id);
+    graph_.nodes[id].dims = result.value;
+    return {id};
+  }
+
+  /// `call` is the number of the builder's call that fails, the input being 0.
+  constexpr value fail(const shape_result& result, int call) {
+    if (graph_.valid()) graph_.mistake = {result.error, call, result.found, result.expected};
     return {0};
   }
 

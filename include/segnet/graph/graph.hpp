@@ -50,6 +50,14 @@ struct graph {
   constexpr const shape& input_shape() const { return nodes[0].dims; }
   constexpr const shape& output_shape() const { return nodes[output].dims; }
 
+  /// A graph whose output is its input.
+  static constexpr graph without_layers() {
+    graph empty;
+    empty.nodes.push_back({});
+    empty.output = 0;
+    return empty;
+  }
+
   /// The shapes of a node's inputs, as the layers' functions take them.
   struct input_shapes {
     shape list[max_inputs]{};

@@ -70,11 +70,17 @@ constexpr void fold_batch_norm(Graph& g) {
     if (g.nodes[id].dead) continue;
     const int producer = g.nodes[id].inputs[0];
     bool folds = false;
-    g.visit(id, [&](const auto& l) { folds = detail::folds_into_producer<std::remove_cvref_t<decltype(l)>>; });
-    if (!folds || uses.of[producer] != 1) continue;
+    activation act = activation::none;
+    g.visit(id, [&](const auto& l) {
+      folds = detail::folds_into_producer<std::remove_cvref_t<decltype(l)>>;
+      if constexpr (detail::takes_activation<std::remove_cvref_t<decltype(l)>>) act = l.act;
+    });
+    // A second batch-norm behind the first stays: a node remembers one.
+    if (!folds || uses.of[producer] != 1 || g.nodes[producer].folded >= 0) continue;
     g.visit(producer, [&](auto& l) {
       if constexpr (detail::takes_folding<std::remove_cvref_t<decltype(l)>>) {
         if (l.act != activation::none) return;
+        l.act = act;
         l.bias = true;
         g.nodes[producer].folded = id;
         detail::replace(g, id, producer);
@@ -124,13 +130,15 @@ constexpr void fuse_sources(Graph& g) {
         if (concatenation && uses.of[joined] == 1) {
           reader.inputs = g.nodes[joined].inputs;
           g.nodes[joined].dead = true;
+          // A definition may ask for upsampling by itself; then every part is read so.
+          for (int& factor : l.reads.upsample) factor = l.reads.upsample[0];
         }
         for (int i = 0; i < reader.inputs.size(); ++i) {
           const int source = reader.inputs[i];
           g.visit(source, [&](const auto& from) {
             if constexpr (detail::is_upsampling<std::remove_cvref_t<decltype(from)>>)
               if (uses.of[source] == 1 && from.source_upsample() > 1) {
-                l.reads.upsample[i] = from.source_upsample();
+                l.reads.upsample[i] *= from.source_upsample();
                 reader.inputs[i] = g.nodes[source].inputs[0];
                 g.nodes[source].dead = true;
               }

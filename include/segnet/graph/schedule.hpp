@@ -26,7 +26,7 @@ struct step {
   bool accumulate[max_inputs] = {};  ///< add to the input's gradient; its first writer assigns
   short saved = no_buffer;
   short workspace = no_buffer;
-  int saved_elements = 0;  ///< offset of the layer's saved scalars in the block of all
+  int saved_elements = -1;  ///< offset of the layer's saved scalars in the block of all; -1: none
 };
 
 inline constexpr int max_steps = 2 * max_nodes;
@@ -102,6 +102,7 @@ class scheduler {
     int time = loss_time_ + 1;
     for (int id = g_.nodes.size() - 1; id > 0; --id)
       if (!g_.nodes[id].dead) backward_time_[id] = time++;
+    end_time_ = time;
   }
 
   constexpr void find_gradients() {
@@ -149,7 +150,7 @@ class scheduler {
         if (options_.training && has_gradient_[id]) {
           const saved_size saved = saved_of(l, in);
           if (saved.bytes_per_image > 0) s.saved = new_buffer(saved.bytes_per_image, time, backward_time_[id]);
-          s.saved_elements = static_cast<int>(out_.saved_elements);
+          if (saved.elements > 0) s.saved_elements = static_cast<int>(out_.saved_elements);
           out_.saved_elements += align_up(saved.elements * sizeof(float)) / sizeof(float);
         }
       });
@@ -165,7 +166,8 @@ class scheduler {
     out_.output_gradient = gradient_buffer_[g_.output];
     for (int id = g_.nodes.size() - 1; id > 0; --id) {
       const graph_node& node = g_.nodes[id];
-      if (node.dead || !has_gradient_[id]) continue;
+      // No gradient reaches a value that the output does not depend on.
+      if (node.dead || !has_gradient_[id] || gradient_buffer_[id] == no_buffer) continue;
       const int time = backward_time_[id];
       step s = out_.steps[forward_time_[id]];
       s.backward = true;
@@ -193,7 +195,7 @@ class scheduler {
       out_.steps.push_back(s);
     }
     out_.input_gradient = gradient_buffer_[0];
-    if (out_.input_gradient >= 0) out_.buffers[out_.input_gradient].last = backward_time_[1] + 1;
+    if (out_.input_gradient >= 0) out_.buffers[out_.input_gradient].last = end_time_;
   }
 
   constexpr void add_scratch(step& s, const layer_workspace& need, int time) {
@@ -214,6 +216,7 @@ class scheduler {
   schedule_options options_;
   schedule out_;
   int loss_time_ = 0;
+  int end_time_ = 0;  ///< after the last backward step
   int forward_time_[max_nodes]{};
   int backward_time_[max_nodes]{};
   int last_use_[max_nodes]{};

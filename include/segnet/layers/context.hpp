@@ -22,6 +22,8 @@ struct layer_context {
   std::array<tensor_view<const scalar>, max_inputs> inputs{};
   int input_count = 0;
   std::array<scalar*, max_layer_parameters> parameters{};
+  // What forward() keeps; null where no backward() will follow: in inference, and in training for a layer
+  // through which no gradient flows to any parameter.
   std::uint8_t* saved_bytes = nullptr;  ///< saved_size::bytes_per_image for each image
   scalar* saved = nullptr;              ///< saved_size::elements
   scalar* workspace = nullptr;          ///< layer_workspace::per_image for each image

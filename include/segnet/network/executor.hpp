@@ -88,7 +88,7 @@ class executor {
           (p.spec.trainable ? memory_.parameters : memory_.statistics) + p.offset;
     }
     ctx.saved_bytes = reinterpret_cast<std::uint8_t*>(bytes(s.saved));
-    ctx.saved = memory_.saved == nullptr ? nullptr : memory_.saved + s.saved_elements;
+    ctx.saved = s.saved_elements < 0 ? nullptr : memory_.saved + s.saved_elements;
     ctx.workspace = data(s.workspace);
     ctx.scratch = memory_.scratch;
   }

@@ -10,6 +10,7 @@
 #include <segnet/network/folding.hpp>
 
 #include <string>
+#include <type_traits>
 
 namespace segnet {
 
@@ -21,12 +22,33 @@ struct network_options {
 
 namespace detail {
 
+/// Names the undefined network_error<...>, which is the message, unless the definition is valid.
+template <class Def, graph_error What, int Layer, shape Found, shape Expected>
+struct definition_check {
+  network_error<Def, What, Layer, Found, Expected> mistake;
+};
+template <class Def, int Layer, shape Found, shape Expected>
+struct definition_check<Def, graph_error::none, Layer, Found, Expected> {};
+
+/// The graph of a definition. After a mistake the rest of the program is compiled with a graph without layers,
+/// so that the one message stays the only one.
+template <class Def>
+constexpr auto checked_definition() {
+  constexpr auto built = Def::build().finish();
+  constexpr graph_mistake m = built.mistake;
+  static_assert(sizeof(definition_check<Def, m.what, m.node, m.found, m.expected>) > 0);
+  if constexpr (m.what != graph_error::none)
+    return std::remove_const_t<decltype(built)>::without_layers();
+  else
+    return built;
+}
+
 /// Everything about a network that is known while compiling.
 template <class Def, class Backend>
 struct compiled {
   using scalar = typename Backend::scalar;
 
-  static constexpr auto built = Def::build().finish();
+  static constexpr auto built = checked_definition<Def>();
   static constexpr int nodes = built.nodes.size();
 
   static constexpr auto training = training_graph(built).template fitted<nodes>();
@@ -59,24 +81,12 @@ struct compiled {
       .inference_per_thread = inference_plan.scratch.per_thread * sizeof(scalar)};
 };
 
-/// True for a valid definition; otherwise names the undefined network_error<...>, which is the message.
-template <class Def>
-constexpr bool is_valid_definition() {
-  constexpr auto built = Def::build().finish();
-  constexpr graph_mistake m = built.mistake;
-  if constexpr (m.what != graph_error::none)
-    return sizeof(network_error<Def, m.what, m.node, m.found, m.expected>) > 0;
-  else
-    return true;
-}
-
 }  // namespace detail
 
 /// A network with its parameters, gradients and working memory, on a backend. All memory is allocated by the
 /// constructor (and, in a network for training, the folded weights by the first infer()); no step allocates.
 /// Not copyable; one thread calls at a time.
 template <class Def, class Backend = cpu>
-  requires(detail::is_valid_definition<Def>())
 class network {
   using facts = detail::compiled<Def, Backend>;
 
@@ -151,10 +161,13 @@ class network {
   }
 
   /// From output_gradient() to gradients(). With `accumulate` they are added to, else overwritten. The images
-  /// given to forward() must still be there.
+  /// given to forward() must still be there. Needs what forward() left, which this and infer() use up.
   void backward(bool accumulate = false) {
+    if (forward_images_.n == 0)
+      throw argument_error("backward: found no values of a forward pass, expected a call of forward() just before");
     const auto blocks = run_memory(forward_images_.data);
     executor(facts::training, facts::training_plan, facts::table, blocks, forward_images_.n).backward(accumulate);
+    forward_images_ = {};
     dirty_ = true;
   }
 
@@ -162,6 +175,7 @@ class network {
   /// Returns the network's output (probabilities), valid until the next call.
   images infer(images batch) {
     check(batch, false);
+    forward_images_ = {};
     if (options_.training && dirty_) {
       allocate_folded();
       fold([this](const parameter& p) { return static_cast<const scalar*>(values(p).data()); });

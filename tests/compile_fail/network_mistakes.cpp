@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// A definition with one mistake each, used as its author would use it: the message names the mistake, the
+// layer and the two shapes, and the use of the network afterwards adds nothing to read.
+#include <segnet/layers/graph_builder.hpp>
+#include <segnet/network/network.hpp>
+
+using namespace segnet;
+
+struct my_net {
+  static constexpr auto build() {
+    graph_builder g;
+    value x = g.input({30, 32, 3});
+#ifdef SEGNET_CORRECTED
+    g.output(g(conv2d{.channels = 4}, x));
+#elif defined(UNEQUAL_CONCAT)
+    const value half = g(max_pool{2}, x);
+    g.output(g(concat{}, half, x));
+#elif defined(ODD_POOLING)
+    x = g(max_pool{2}, x);
+    g.output(g("pool", max_pool{2}, x));
+#elif defined(NO_CHANNELS)
+    g.output(g(conv2d{.kernel = 5}, x));
+#elif defined(LARGE_KERNEL)
+    g.output(g(conv2d{.channels = 4, .kernel = 31, .pad = padding::valid}, x));
+#elif defined(NO_OUTPUT)
+    g(conv2d{.channels = 4}, x);
+#elif defined(FOREIGN_VALUE)
+    graph_builder other;
+    value y = other.input({30, 32, 3});
+    y = other(relu{}, other(relu{}, y));
+    g.output(g(add{}, x, y));
+#elif defined(FORGOTTEN_VALUE)
+    value y;
+    g.output(g(relu{}, y));
+#elif defined(UNEQUAL_ADD)
+    g.output(g(add{}, x, g(conv2d{.channels = 4}, x)));
+#elif defined(TWO_INPUTS)
+    g.input({8, 8, 1});
+    g.output(g(relu{}, x));
+#elif defined(EMPTY_INPUT)
+    graph_builder empty;
+    empty.output(empty(relu{}, empty.input({0, 32, 3})));
+    return empty;
+#elif defined(WRONG_NUMBER_OF_INPUTS)
+    g.output(g(relu{}, x, x));
+#endif
+    return g;
+  }
+};
+
+int main() {
+  network<my_net> net({.batch = 2});
+  net.initialise(1);
+  static_assert(network<my_net>::memory.parameters < 1_MiB);
+  const auto logits = net.forward({nullptr, 2, network<my_net>::input_shape});
+  net.backward();
+  return static_cast<int>(logits.size() + net.infer({nullptr, 2, {30, 32, 3}}).size());
+}

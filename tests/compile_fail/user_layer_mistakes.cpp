@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Mistakes around a layer of the user's own.
+#include <segnet/layers/graph_builder.hpp>
+#include <segnet/network/network.hpp>
+
+using namespace segnet;
+
+struct halve {
+  static constexpr std::string_view type_name = "halve";
+#ifndef WITHOUT_OUT_SHAPE
+  constexpr shape_result out_shape(std::span<const shape> in) const {
+    if (in[0].c > 4) return {graph_error::custom_layer_refuses_shape, in[0], {in[0].h, in[0].w, 4}};
+    return in[0];
+  }
+#endif
+};
+
+#ifdef NOT_LISTED
+using builder = graph_builder<>;
+#else
+using builder = graph_builder<halve>;
+#endif
+
+struct my_net {
+  static constexpr auto build() {
+    builder g;
+    const value x = g.input({8, 8, 3});
+#ifdef REFUSED
+    g.output(g(halve{}, g(conv2d{.channels = 16}, x)));
+#elif defined(SEGNET_CORRECTED)
+    g.output(g(relu{}, x));
+#else
+    g.output(g(halve{}, x));
+#endif
+    return g;
+  }
+};
+
+int main() { return static_cast<int>(network<my_net>::memory.parameters); }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <segnet/core/random.hpp>
@@ -119,6 +120,29 @@ TEST_CASE("Damaged bytes give a picture or an error, nothing else", "[data]") {
       CHECK(refused.path == folder / "damaged");
     }
   }
+}
+
+TEST_CASE("A JPEG whose Huffman table claims too many codes is refused", "[data]") {
+  temporary_folder folder;
+  write_jpeg(folder / "p.jpg", noise(16, 16, 3), 80);
+  auto bytes = content(folder / "p.jpg");
+  const std::vector<std::uint8_t> marker{0xff, 0xc4};
+  const auto table = std::search(bytes.begin(), bytes.end(), marker.begin(), marker.end()) + 4;
+  std::fill(table + 1, table + 17, std::uint8_t{255});
+  write_file(folder / "p.jpg", bytes);
+  CHECK_THAT(message_of<file_error>([&] { read_image(folder / "p.jpg"); }),
+             Contains("p.jpg: damaged picture"));
+}
+
+TEST_CASE("Padding between the segments of a JPEG is skipped", "[data]") {
+  temporary_folder folder;
+  write_jpeg(folder / "p.jpg", noise(16, 16, 3), 80);
+  auto bytes = content(folder / "p.jpg");
+  const image expected = read_image(folder / "p.jpg");
+  const std::vector<std::uint8_t> marker{0xff, 0xc4};
+  bytes.insert(std::search(bytes.begin(), bytes.end(), marker.begin(), marker.end()), {0, 0, 0xff, 0xff});
+  write_file(folder / "p.jpg", bytes);
+  CHECK(read_image(folder / "p.jpg") == expected);
 }
 
 TEST_CASE("A folder that does not exist is named on writing", "[data]") {

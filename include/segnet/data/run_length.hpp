@@ -55,7 +55,9 @@ inline image decode_runs(std::string_view runs, int width, int height) {
     return value;
   };
   std::size_t free_from = 1;  // the first pixel that a run may still start at
-  for (skip_spaces(); at != last; skip_spaces()) {
+  for (;;) {
+    skip_spaces();
+    if (at == last) break;
     const std::size_t start = number("start"), length = number("length");
     if (start < free_from || length < 1 || start > mask.data.size() || length > mask.data.size() - start + 1)
       throw error("decode_runs: the run " + std::to_string(start) + " " + std::to_string(length) +

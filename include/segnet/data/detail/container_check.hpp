@@ -19,29 +19,49 @@ bool starts_with(byte_span bytes, const char (&magic)[N]) {
          });
 }
 
+/// The tables of a DHT segment (ITU-T T.81, B.2.4.2): 16 counts of codes, then that many values; at most 256
+/// in all, which stb up to 2.27 takes on trust and writes beyond its array.
+inline bool huffman_tables_are_sound(byte_span segment) {
+  while (!segment.empty()) {
+    if (segment.size() < 17) return false;
+    std::size_t codes = 0;
+    for (std::size_t i = 1; i < 17; ++i) codes += segment[i];
+    if (codes > 256 || segment.size() < 17 + codes) return false;
+    segment = segment.subspan(17 + codes);
+  }
+  return true;
+}
+
+enum class container_state { complete, truncated, damaged };
+
 /// ITU-T T.81, annex B: segments with a length, scans of entropy-coded bytes, at last the end-of-image
 /// marker.
-inline bool jpeg_is_complete(byte_span bytes) {
+inline container_state check_jpeg(byte_span bytes) {
   std::size_t at = 2;
   while (at + 1 < bytes.size()) {
-    if (bytes[at] != 0xff) return false;
     const std::uint8_t marker = bytes[at + 1];
-    if (marker == 0xff) {  // fill byte
+    if (bytes[at] != 0xff || marker == 0xff) {  // padding, which some cameras write between segments
       ++at;
       continue;
     }
-    if (marker == 0xd9) return true;
+    if (marker == 0xd9) return container_state::complete;
     at += 2;
-    if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) continue;  // markers without a segment
-    if (at + 1 >= bytes.size()) return false;
-    at += static_cast<std::size_t>(bytes[at] << 8 | bytes[at + 1]);
+    if (marker == 0x00 || marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8))
+      continue;  // without a segment
+    if (at + 1 >= bytes.size()) return container_state::truncated;
+    const auto length = static_cast<std::size_t>(bytes[at] << 8 | bytes[at + 1]);
+    if (length < 2) return container_state::damaged;
+    if (length > bytes.size() - at) return container_state::truncated;
+    if (marker == 0xc4 && !huffman_tables_are_sound(bytes.subspan(at + 2, length - 2)))
+      return container_state::damaged;
+    at += length;
     if (marker != 0xda) continue;
     // In entropy-coded data 0xff is followed by 0 or by a restart marker; anything else ends the scan.
     while (at + 1 < bytes.size() &&
            !(bytes[at] == 0xff && bytes[at + 1] != 0 && (bytes[at + 1] < 0xd0 || bytes[at + 1] > 0xd7)))
       ++at;
   }
-  return false;
+  return container_state::truncated;
 }
 
 /// GIF89a specification: up to the end of the first frame's data.
@@ -77,7 +97,11 @@ inline bool gif_first_frame_is_complete(byte_span bytes) {
 /// The reason why `bytes` is no complete picture, or an empty string. (A cut-off PNG is refused by stb.)
 inline std::string container_problem(byte_span bytes) {
   const char* truncated = "truncated: the end of the picture is missing";
-  if (starts_with(bytes, "\xff\xd8\xff")) return jpeg_is_complete(bytes) ? "" : truncated;
+  if (starts_with(bytes, "\xff\xd8\xff")) {
+    const container_state state = check_jpeg(bytes);
+    if (state == container_state::damaged) return "damaged picture: its JPEG tables contradict themselves";
+    return state == container_state::complete ? "" : truncated;
+  }
   if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a"))
     return gif_first_frame_is_complete(bytes) ? "" : truncated;
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) {

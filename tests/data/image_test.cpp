@@ -139,7 +139,7 @@ TEST_CASE("Padding between the segments of a JPEG is skipped", "[data]") {
   write_jpeg(folder / "p.jpg", noise(16, 16, 3), 80);
   auto bytes = content(folder / "p.jpg");
   const image expected = read_image(folder / "p.jpg");
-  const std::vector<std::uint8_t> marker{0xff, 0xc4};
+  const std::vector<std::uint8_t> marker{0xff, 0xdb};
   bytes.insert(std::search(bytes.begin(), bytes.end(), marker.begin(), marker.end()), {0, 0, 0xff, 0xff});
   write_file(folder / "p.jpg", bytes);
   CHECK(read_image(folder / "p.jpg") == expected);

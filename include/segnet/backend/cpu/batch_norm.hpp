@@ -123,22 +123,23 @@ void batch_norm_backward(thread_pool& pool, std::size_t rows, int channels, cons
     dbeta[c] = accumulate_parameters ? dbeta[c] + db : db;
     dgamma[c] = accumulate_parameters ? dgamma[c] + dg : dg;
   }
-  // dx = scale * (g - mean(g) - xhat * mean(g * xhat)), as scale * g + slope * x + offset.
+  // dx = scale * (g - mean(g) - xhat * mean(g * xhat)), as scale * g + slope * (x - mean) + offset.
   const double n = static_cast<double>(rows);
   const auto coefficients = [&](std::size_t c) {
     const auto [scale, shift] = scale_and_shift(gamma[c], beta[c], mean[c], inv_std[c]);
     const double inverse = static_cast<double>(inv_std[c]);
     const double slope = -static_cast<double>(scale) * inverse * inverse * sums[width + c] / n;
-    const double offset = -slope * static_cast<double>(mean[c]) - static_cast<double>(scale) * sums[c] / n;
-    return std::array<T, 4>{scale, shift, static_cast<T>(slope), static_cast<T>(offset)};
+    const double offset = -static_cast<double>(scale) * sums[c] / n;
+    return std::array<T, 5>{scale, shift, mean[c], static_cast<T>(slope), static_cast<T>(offset)};
   };
-  for_each_run<T, 4>(pool, rows, channels, coefficients,
-                     [=](std::size_t at, const channel_table<T, 4>& table, std::size_t count) {
+  for_each_run<T, 5>(pool, rows, channels, coefficients,
+                     [=](std::size_t at, const channel_table<T, 5>& table, std::size_t count) {
                        const T floor = relu ? T{0} : -std::numeric_limits<T>::infinity();
                        for (std::size_t i = 0; i < count; ++i) {
                          const T scale = table.value[0][i], value = x[at + i];
                          const T g = value * scale + table.value[1][i] > floor ? dy[at + i] : T{0};
-                         const T d = scale * g + (value * table.value[2][i] + table.value[3][i]);
+                         const T d = scale * g +
+                                     ((value - table.value[2][i]) * table.value[3][i] + table.value[4][i]);
                          dx[at + i] = accumulate_dx ? dx[at + i] + d : d;
                        }
                      });

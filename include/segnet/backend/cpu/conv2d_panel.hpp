@@ -71,9 +71,10 @@ void pack_panel(const gather_product<typename V::scalar>& p, int column, int wid
   int done = 0;
   if constexpr (V::depth == 1) {
     if (p.channel_step == 1 && columns == width) {
-      for (; done + V::lanes <= count; done += V::lanes)
-        for (int k = 0; k < width; k += V::lanes)
-          V::transpose(from + k * p.column_step + done, p.column_step, panel + done * row + k, row);
+      done = count / V::lanes * V::lanes;
+      for (int k = 0; k < width; k += V::lanes)
+        for (int c = 0; c < done; c += V::lanes)
+          V::transpose(from + k * p.column_step + c, p.column_step, panel + c * row + k, row);
     } else if (p.column_step == 1 && columns == width) {
       for (; done < count; ++done)
         for (int k = 0; k < width; k += V::lanes)

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 
 namespace segnet::detail {
 
@@ -38,9 +39,25 @@ struct tile_result {
   bool relu;
 };
 
+/// One packet of columns, which may be narrower than a register.
+template <class Packet, class T>
+SEGNET_INLINE void finish_packet(Packet value, const tile_result<T>& to, int column, T* out) {
+  Packet other;
+  if (to.add) {
+    std::memcpy(&other, out + column, sizeof other);
+    value += other;
+  }
+  if (to.last && to.bias != nullptr) {
+    std::memcpy(&other, to.bias + column, sizeof other);
+    value += other;
+  }
+  if (to.last && to.relu) value = value < Packet{} ? Packet{} : value;
+  std::memcpy(out + column, &value, sizeof value);
+}
+
 template <class T>
-SEGNET_INLINE void finish_row(const T* sum, int columns, const tile_result<T>& to, T* out) {
-  for (int c = 0; c < columns; ++c) {
+inline void finish_row(const T* sum, const tile_result<T>& to, T* out) {
+  for (int c = 0; c < to.columns; ++c) {
     T value = sum[c];
     if (to.add) value += out[c];
     if (to.last && to.bias != nullptr) value += to.bias[c];
@@ -61,49 +78,49 @@ void multiply_tile(const tile_term<typename Columns::scalar>* terms, int count,
   });
   for (const tile_term<T>* term = terms; term != terms + count; ++term) {
     const T* panel = term->panel;
-    const auto step = [&](auto value_of) SEGNET_INLINE_LAMBDA {
-      packet weights[Packets];
-      unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA { weights[v] = V::load(panel + v * V::lanes); });
-      unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
-        const packet value = value_of(i);
-        unroll<Packets>([&](auto v)
-                            SEGNET_INLINE_LAMBDA { sum[i][v] = V::madd(value, weights[v], sum[i][v]); });
-      });
-      panel += Packets * V::lanes;
-    };
     std::ptrdiff_t c = 0;
-    for (; c + V::depth <= term->count; c += V::depth)
-      step([&](auto i) SEGNET_INLINE_LAMBDA { return V::broadcast(term->pixel[i] + c); });
+    // Steps of the reduction, one after the other for each pixel, so that they share its pointer.
+    const auto run = [&](auto steps, auto value_of) SEGNET_INLINE_LAMBDA {
+      packet weights[steps][Packets];
+      unroll<steps>([&](auto u) SEGNET_INLINE_LAMBDA {
+        unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
+          weights[u][v] = V::load(panel + (u * Packets + v) * V::lanes);
+        });
+      });
+      unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
+        unroll<steps>([&](auto u) SEGNET_INLINE_LAMBDA {
+          const packet value = value_of(term->pixel[i], u);
+          unroll<Packets>([&](auto v)
+                              SEGNET_INLINE_LAMBDA { sum[i][v] = V::madd(value, weights[u][v], sum[i][v]); });
+        });
+      });
+      panel += steps * Packets * V::lanes;
+    };
+    constexpr std::integral_constant<int, 1> one{};
+    constexpr std::integral_constant<int, Packets == 1 && vector_registers >= 32 ? 2 : 1> several{};
+    const auto load = [&](const T* pixel, auto u)
+                          SEGNET_INLINE_LAMBDA { return V::broadcast(pixel + c + u * V::depth); };
+    for (; c + several * V::depth <= term->count; c += several * V::depth) run(several, load);
+    for (; c + V::depth <= term->count; c += V::depth) run(one, load);
     if (c < term->count)  // depth 2, odd: the panel's other lanes hold zeros
-      step([&](auto i) SEGNET_INLINE_LAMBDA { return V::set(term->pixel[i][c]); });
+      run(one, [&](const T* pixel, auto) SEGNET_INLINE_LAMBDA { return V::set(pixel[c]); });
   }
 
-  if (V::depth == 1 && to.columns == Packets * V::width) {
-    unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
-      if (i >= to.rows) return;
-      T* out = to.out + i * to.step;
+  unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
+    if (i >= to.rows) return;
+    T* out = to.out + i * to.step;
+    if (to.columns == Packets * V::width) {
+      unroll<Packets>(
+          [&](auto v) SEGNET_INLINE_LAMBDA { finish_packet(V::collapse(sum[i][v]), to, v * V::width, out); });
+    } else {
+      alignas(64) T row[Packets * V::width];
       unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
-        packet value = sum[i][v];
-        if (to.add) value = V::add(value, V::load(out + v * V::lanes));
-        if (to.last && to.bias != nullptr) value = V::add(value, V::load(to.bias + v * V::lanes));
-        if (to.last && to.relu) value = V::relu(value);
-        V::store(out + v * V::lanes, value);
+        const auto value = V::collapse(sum[i][v]);
+        std::memcpy(row + v * V::width, &value, sizeof value);
       });
-    });
-  } else {
-    alignas(64) T row[Packets * V::lanes];
-    unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
-      if (i >= to.rows) return;
-      unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA { V::store(row + v * V::lanes, sum[i][v]); });
-      if constexpr (V::depth == 2) {
-        alignas(64) T pairs[Packets * V::width];
-        for (int c = 0; c < Packets * V::width; ++c) pairs[c] = row[2 * c] + row[2 * c + 1];
-        finish_row(pairs, to.columns, to, to.out + i * to.step);
-      } else {
-        finish_row(row, to.columns, to, to.out + i * to.step);
-      }
-    });
-  }
+      finish_row(row, to, out);
+    }
+  });
 }
 
 /// The kernels of one shape of panel by their number of rows: every even number, and 1. A tile with fewer

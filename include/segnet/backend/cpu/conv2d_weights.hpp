@@ -84,14 +84,19 @@ class weights_task {
         dy_block_(scratch),
         x_block_(scratch + plan::block * plan::max_group) {}
 
-  /// `channel` counts within the source, `offset` is the source's place among the in channels. Adds to dW.
+  /// `channel` counts within the source, `offset` is the source's place among the in channels. Without
+  /// `add`, what dW holds is overwritten.
   void run(std::size_t first, std::size_t last, int group, const conv2d_source<T>& source, int offset,
-           int channel, int r) {
+           int channel, int r, bool add) {
     const int k = group * plan::max_group;
     const int group_size = std::min(plan::max_group, g_.out_channels - k);
     const int panel_size = std::min(plan::panel, source.channels - channel);
     const int step = (group_size + plan::rows - 1) / plan::rows * plan::rows;
     const gather_axis ys{g_.h, g_.stride, g_.pad_top, false}, xs{g_.w, g_.stride, g_.pad_left, false};
+    T* const to =
+        dweight_ + (std::ptrdiff_t{k} * g_.kernel_h + r) * g_.kernel_w * g_.in_channels + offset + channel;
+    bool present[max_kernel];
+    std::fill_n(present, g_.kernel_w, add);
     for (std::size_t pixel = first; pixel < last; pixel += plan::block) {
       const int count = static_cast<int>(std::min(last - pixel, std::size_t{plan::block}));
       bool dy_copied = false;
@@ -100,13 +105,15 @@ class weights_task {
         if (used == 0) continue;
         if (!dy_copied) copy_dy(pixel, count, k, group_size, step);
         dy_copied = true;
-        T* dweight = dweight_ + ((std::ptrdiff_t{k} * g_.kernel_h + r) * g_.kernel_w + s) * g_.in_channels +
-                     offset + channel;
         for (int i = 0; i < group_size; i += plan::rows)
-          add_tile(dy_block_ + i, step, used, dweight + i * row_step(), std::min(plan::rows, group_size - i),
-                   panel_size);
+          add_tile(dy_block_ + i, step, used, to + i * row_step() + std::ptrdiff_t{s} * g_.in_channels,
+                   std::min(plan::rows, group_size - i), panel_size, present[s]);
+        present[s] = true;
       }
     }
+    for (int s = 0; s < g_.kernel_w; ++s)  // taps that met padding only
+      for (int i = 0; i < group_size && !present[s]; ++i)
+        std::fill_n(to + i * row_step() + std::ptrdiff_t{s} * g_.in_channels, panel_size, T{0});
   }
 
  private:
@@ -155,15 +162,15 @@ class weights_task {
     for (; c < padded; ++c) to[c] = T{0};
   }
 
-  void add_tile(const T* dy, int step, int count, T* dweight, int rows, int size) {
+  void add_tile(const T* dy, int step, int count, T* dweight, int rows, int size, bool add) {
     alignas(64) T sums[plan::rows * plan::panel];
     multiply_weights_tile<V, plan::rows, plan::packets>(dy, step, index_, x_block_, count, sums);
     for (int i = 0; i < rows; ++i, dweight += row_step()) {
       const T* sum = sums + i * plan::panel;
       int c = 0;
       for (; c + V::lanes <= size; c += V::lanes)
-        V::store(dweight + c, V::add(V::load(dweight + c), V::load(sum + c)));
-      for (; c < size; ++c) dweight[c] += sum[c];
+        V::store(dweight + c, add ? V::add(V::load(dweight + c), V::load(sum + c)) : V::load(sum + c));
+      for (; c < size; ++c) dweight[c] = add ? dweight[c] + sum[c] : sum[c];
     }
   }
 
@@ -190,19 +197,11 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
   T* sums = chunks == 1 ? dweight : memory.shared;
   int panels = 0;
   for (const auto& source : sources) panels += (source.channels + plan_type::panel - 1) / plan_type::panel;
-  if (chunks > 1 || !accumulate) {
-    constexpr std::size_t grain = 1 << 14;
-    const std::size_t size = weights * chunks;
-    pool.run(static_cast<int>((size + grain - 1) / grain), [&](int task, int) {
-      T* begin = sums + static_cast<std::size_t>(task) * grain;
-      std::fill(begin, std::min(begin + grain, sums + size), T{0});
-    });
-  }
-
   if (rows_form) {
     const std::ptrdiff_t rows = std::ptrdiff_t{batch} * g.out_h;
     const auto parts = static_cast<std::ptrdiff_t>(chunks), band = (rows + parts - 1) / parts;
     pool.run(static_cast<int>(parts), [&](int part, int thread) {
+      std::fill_n(sums + static_cast<std::size_t>(part) * weights, weights, T{0});
       add_weights_band(g, sources, dy, std::min(part * band, rows), std::min((part + 1) * band, rows),
                        sums + static_cast<std::size_t>(part) * weights, memory.of(thread));
     });
@@ -210,9 +209,10 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
     const int pieces = plan.groups * panels * g.kernel_h;
     pool.run(pieces * plan.chunks(), [&](int task, int thread) {
       const auto part = static_cast<std::size_t>(task / pieces);
-      const int r = task % g.kernel_h;
-      const int group = task % pieces / g.kernel_h % plan.groups;
-      int panel = task % pieces / g.kernel_h / plan.groups, offset = 0;
+      // Panels run fastest: tasks that follow each other write to the same pages.
+      int panel = task % panels, offset = 0;
+      const int r = task % pieces / panels % g.kernel_h;
+      const int group = task % pieces / panels / g.kernel_h;
       const conv2d_source<T>* source = sources.data();
       for (;; ++source) {
         const int own = (source->channels + plan_type::panel - 1) / plan_type::panel;
@@ -222,7 +222,7 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
       }
       weights_task<T>(g, dy, sums + part * weights, memory.of(thread))
           .run(part * chunk, std::min((part + 1) * chunk, pixels), group, *source, offset,
-               panel * plan_type::panel, r);
+               panel * plan_type::panel, r, chunks == 1 && accumulate);
     });
   }
 

@@ -5,7 +5,16 @@
 
 #include <segnet/config.hpp>
 
+// g++ 12 warns of its own AVX-512 intrinsics, wherever they end up.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <Eigen/Core>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #include <bit>
 #include <cstring>
@@ -38,10 +47,9 @@ SEGNET_INLINE void unroll(F&& f) {
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // of vector types as template arguments
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12 on its own AVX-512 intrinsics
 #endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
 /// One full packet of T. A traits type rather than the packet itself, as template arguments lose the
@@ -95,6 +103,18 @@ struct columns : simd<T> {
       double pair;
       std::memcpy(&pair, p, sizeof pair);
       return std::bit_cast<packet>(simd<double>::set(pair));
+    }
+  }
+
+  /// The columns of a packet: its lanes, or the sums of neighbouring lanes, as one of the compiler's vectors.
+  static SEGNET_INLINE auto collapse(packet a) {
+    if constexpr (Depth == 1) {
+      return a;
+    } else {
+      return [a]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
+        return __builtin_shufflevector(a, a, (2 * i)...) + __builtin_shufflevector(a, a, (2 * i + 1)...);
+      }
+      (std::make_integer_sequence<int, width>{});
     }
   }
 };

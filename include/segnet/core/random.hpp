@@ -27,7 +27,8 @@ class random_stream {
   using result_type = std::uint64_t;
 
   constexpr random_stream(std::initializer_list<std::uint64_t> keys) {
-    for (std::uint64_t key : keys) state_ = mix64(state_ + 0x9e3779b97f4a7c15ULL + mix64(key + 0x632be59bd9b4e019ULL));
+    for (std::uint64_t key : keys)
+      state_ = mix64(state_ + 0x9e3779b97f4a7c15ULL + mix64(key + 0x632be59bd9b4e019ULL));
   }
 
   static constexpr result_type min() { return 0; }

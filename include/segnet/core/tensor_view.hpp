@@ -26,13 +26,10 @@ struct tensor_view {
   }
   /// The images [first, first + count).
   constexpr tensor_view slice(int first, int count) const {
-    return {data + static_cast<std::ptrdiff_t>(first) * static_cast<std::ptrdiff_t>(dims.size()), count, dims};
+    return {data + static_cast<std::ptrdiff_t>(first) * static_cast<std::ptrdiff_t>(dims.size()), count,
+            dims};
   }
-  constexpr operator tensor_view<const T>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, n, dims};
-  }
+  constexpr operator tensor_view<const T>() const requires(!std::is_const_v<T>) { return {data, n, dims}; }
 };
 
 }  // namespace segnet

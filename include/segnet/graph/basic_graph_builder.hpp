@@ -30,8 +30,10 @@ class basic_graph_builder {
 
   /// The network's input; must come first.
   constexpr value input(shape dims) {
-    if (graph_.nodes.size() != 0) return fail({graph_error::input_must_come_first_and_only_once, dims}, graph_.nodes.size());
-    if (dims.h <= 0 || dims.w <= 0 || dims.c <= 0) return fail({graph_error::shape_must_be_positive, dims}, 0);
+    if (graph_.nodes.size() != 0)
+      return fail({graph_error::input_must_come_first_and_only_once, dims}, graph_.nodes.size());
+    if (dims.h <= 0 || dims.w <= 0 || dims.c <= 0)
+      return fail({graph_error::shape_must_be_positive, dims}, 0);
     graph_node node;
     node.dims = dims;
     node.label = "input";
@@ -58,7 +60,8 @@ class basic_graph_builder {
   /// While the returned object lives, new names start with "label.": `auto level = g.scope("encoder", 3);`.
   class name_scope {
    public:
-    constexpr name_scope(basic_graph_builder& builder, segnet::name outer) : builder_(builder), outer_(outer) {}
+    constexpr name_scope(basic_graph_builder& builder, segnet::name outer)
+        : builder_(builder), outer_(outer) {}
     name_scope(const name_scope&) = delete;
     constexpr ~name_scope() { builder_.scope_ = outer_; }
 

@@ -141,21 +141,37 @@ constexpr bool gradient_in_place(const L&) {
 }
 
 template <class L>
-concept takes_activation = requires(L l) { l.act = activation::relu; };
+concept takes_activation = requires(L l) {
+  l.act = activation::relu;
+};
 template <class L>
-concept is_activation = requires { activation{L::fuses_as}; };
+concept is_activation = requires {
+  activation{L::fuses_as};
+};
 template <class L>
-concept takes_sources = requires(L l) { l.reads = sources{}; };
+concept takes_sources = requires(L l) {
+  l.reads = sources{};
+};
 template <class L>
-concept is_upsampling = requires(const L l) { l.source_upsample(); };
+concept is_upsampling = requires(const L l) {
+  l.source_upsample();
+};
 template <class L>
-concept is_concatenation = requires { requires L::concatenates; };
+concept is_concatenation = requires {
+  requires L::concatenates;
+};
 template <class L>
-concept takes_folding = requires { requires L::accepts_folded_batch_norm; };
+concept takes_folding = requires {
+  requires L::accepts_folded_batch_norm;
+};
 template <class L>
-concept folds_into_producer = requires { requires L::folds; };
+concept folds_into_producer = requires {
+  requires L::folds;
+};
 template <class L>
-concept is_final_activation = requires { requires L::joins_loss; };
+concept is_final_activation = requires {
+  requires L::joins_loss;
+};
 
 }  // namespace detail
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // From a graph to the fixed list of steps that a network executes: the forward pass, its differentiation,
-// and where every value, gradient and workspace lies. Constexpr, so that a network<Def> holds only the result.
+// and where every value, gradient and workspace lies. Constexpr, so that a network<Def> holds only the
+// result.
 #pragma once
 
 #include <segnet/graph/graph.hpp>
@@ -110,7 +111,8 @@ class scheduler {
     for (int id = 1; id < g_.nodes.size(); ++id) {
       if (g_.nodes[id].dead) continue;
       g_.visit(id, [&](const auto& l) {
-        for (const parameter_spec& spec : parameters_of(l, g_.inputs_of(id))) has_gradient_[id] |= spec.trainable;
+        for (const parameter_spec& spec : parameters_of(l, g_.inputs_of(id)))
+          has_gradient_[id] |= spec.trainable;
         for (int input : g_.nodes[id].inputs) has_gradient_[id] |= has_gradient_[input];
         if (!options_.training || !has_gradient_[id]) return;
         // What backward() reads again lives until then.
@@ -127,7 +129,9 @@ class scheduler {
     out_.buffers.push_back({bytes, first, last, 0});
     return static_cast<short>(out_.buffers.size() - 1);
   }
-  constexpr std::size_t value_bytes(int node) const { return g_.nodes[node].dims.size() * options_.scalar_bytes; }
+  constexpr std::size_t value_bytes(int node) const {
+    return g_.nodes[node].dims.size() * options_.scalar_bytes;
+  }
 
   constexpr void add_forward_steps() {
     value_buffer_[0] = external_buffer;
@@ -149,7 +153,8 @@ class scheduler {
         add_scratch(s, workspace_of<Backend>(l, in, false), time);
         if (options_.training && has_gradient_[id]) {
           const saved_size saved = saved_of(l, in);
-          if (saved.bytes_per_image > 0) s.saved = new_buffer(saved.bytes_per_image, time, backward_time_[id]);
+          if (saved.bytes_per_image > 0)
+            s.saved = new_buffer(saved.bytes_per_image, time, backward_time_[id]);
           if (saved.elements > 0) s.saved_elements = static_cast<int>(out_.saved_elements);
           out_.saved_elements += align_up(saved.elements * sizeof(float)) / sizeof(float);
         }

@@ -28,7 +28,8 @@ struct relu {
   }
 };
 
-/// y = 1 / (1 + exp(-x)). As the network's last layer it is left out of training, where the loss takes logits.
+/// y = 1 / (1 + exp(-x)). As the network's last layer it is left out of training, where the loss takes
+/// logits.
 struct sigmoid {
   static constexpr std::string_view type_name = "sigmoid";
   static constexpr backward_needs needs{.output = true};

@@ -3,13 +3,14 @@
 
 #include <segnet/layers/context.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace segnet {
 
 /// Batch normalisation over the pixels of the batch, per channel (Ioffe & Szegedy 2015):
-/// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. Training uses the batch's statistics and moves the
-/// running ones by running = momentum * running + (1 - momentum) * batch (Keras' sense of momentum; the
+/// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. Training uses the batch's statistics and moves
+/// the running ones by running = momentum * running + (1 - momentum) * batch (Keras' sense of momentum; the
 /// running variance takes the unbiased batch variance). Inference uses the running ones; where the input is
 /// a convolution's they are folded into its weights.
 struct batch_norm {
@@ -65,20 +66,20 @@ struct batch_norm {
     const auto& p = ctx.parameters;
     if (ctx.training)
       ctx.backend->batch_norm_forward(x.rows(), x.dims.c, x.data, p[0], p[1], static_cast<T>(epsilon),
-                                      static_cast<T>(momentum), p[2], p[3], ctx.saved, ctx.saved + x.dims.c, act,
-                                      ctx.output.data, ctx.scratch);
+                                      static_cast<T>(std::min(momentum, ctx.momentum_limit)), p[2], p[3],
+                                      ctx.saved, ctx.saved + x.dims.c, act, ctx.output.data, ctx.scratch);
     else
-      ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3], static_cast<T>(epsilon),
-                                        act, ctx.output.data);
+      ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3],
+                                        static_cast<T>(epsilon), act, ctx.output.data);
   }
 
   template <class Backend>
   void backward(const backward_context<Backend>& ctx) const {
     const auto& x = ctx.inputs[0];
-    ctx.backend->batch_norm_backward(x.rows(), x.dims.c, x.data, ctx.output_gradient.data, ctx.parameters[0],
-                                     ctx.parameters[1], ctx.saved, ctx.saved + x.dims.c, act,
-                                     ctx.input_gradients[0].data, ctx.accumulate[0], ctx.parameter_gradients[0],
-                                     ctx.parameter_gradients[1], ctx.accumulate_parameters, ctx.scratch);
+    ctx.backend->batch_norm_backward(
+        x.rows(), x.dims.c, x.data, ctx.output_gradient.data, ctx.parameters[0], ctx.parameters[1], ctx.saved,
+        ctx.saved + x.dims.c, act, ctx.input_gradients[0].data, ctx.accumulate[0], ctx.parameter_gradients[0],
+        ctx.parameter_gradients[1], ctx.accumulate_parameters, ctx.scratch);
   }
 };
 

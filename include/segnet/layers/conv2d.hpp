@@ -46,7 +46,8 @@ struct conv2d {
 
   constexpr parameter_specs parameters(std::span<const shape> in) const {
     parameter_specs specs;
-    specs.push_back({"weight", {channels, kernel, kernel, geometry(in).in_channels}, 4, initializer::glorot_uniform});
+    specs.push_back(
+        {"weight", {channels, kernel, kernel, geometry(in).in_channels}, 4, initializer::glorot_uniform});
     if (bias) specs.push_back({"bias", {channels}, 1, initializer::zeros});
     return specs;
   }
@@ -96,9 +97,10 @@ struct conv2d {
     const auto [g, from] = read<T>(ctx);
     Backend& backend = *ctx.backend;
     const T* dy = ctx.output_gradient.data;
-    backend.conv2d_backward_weights(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)}, dy,
-                                    ctx.parameter_gradients[0], bias ? ctx.parameter_gradients[1] : nullptr,
-                                    ctx.accumulate_parameters, ctx.scratch);
+    backend.conv2d_backward_weights(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
+                                    dy, ctx.parameter_gradients[0],
+                                    bias ? ctx.parameter_gradients[1] : nullptr, ctx.accumulate_parameters,
+                                    ctx.scratch);
     const bool wanted = std::any_of(ctx.input_gradients.begin(), ctx.input_gradients.end(),
                                     [](const auto& gradient) { return gradient.data != nullptr; });
     if (!wanted) return;
@@ -113,11 +115,11 @@ struct conv2d {
       const bool accumulate = ctx.accumulate[static_cast<std::size_t>(i)];
       if (dx.data != nullptr) {
         if (reads.upsample[i] > 1)
-          backend.upsample_nearest_backward(reads.upsample[i], ctx.batch, dx.dims, ctx.workspace, dx.data, accumulate,
-                                            g.in_channels, offset);
+          backend.upsample_nearest_backward(reads.upsample[i], ctx.batch, dx.dims, ctx.workspace, dx.data,
+                                            accumulate, g.in_channels, offset);
         else
-          backend.copy_channels(dx.rows(), dx.dims.c, ctx.workspace, g.in_channels, offset, dx.data, dx.dims.c, 0,
-                                accumulate);
+          backend.copy_channels(dx.rows(), dx.dims.c, ctx.workspace, g.in_channels, offset, dx.data,
+                                dx.dims.c, 0, accumulate);
       }
       offset += dx.dims.c;
     }

@@ -26,13 +26,13 @@ struct max_pool {
 
   template <class Backend>
   void forward(const forward_context<Backend>& ctx) const {
-    ctx.backend->max_pool_forward(geometry(ctx.inputs[0].dims), ctx.batch, ctx.inputs[0].data, ctx.output.data,
-                                  ctx.saved_bytes);
+    ctx.backend->max_pool_forward(geometry(ctx.inputs[0].dims), ctx.batch, ctx.inputs[0].data,
+                                  ctx.output.data, ctx.saved_bytes);
   }
   template <class Backend>
   void backward(const backward_context<Backend>& ctx) const {
-    ctx.backend->max_pool_backward(geometry(ctx.inputs[0].dims), ctx.batch, ctx.saved_bytes, ctx.output_gradient.data,
-                                   ctx.input_gradients[0].data, ctx.accumulate[0]);
+    ctx.backend->max_pool_backward(geometry(ctx.inputs[0].dims), ctx.batch, ctx.saved_bytes,
+                                   ctx.output_gradient.data, ctx.input_gradients[0].data, ctx.accumulate[0]);
   }
 
   constexpr pool2d_geometry geometry(shape in) const {

@@ -36,8 +36,8 @@ struct concat {
     for (std::size_t i = 0, offset = 0; i < static_cast<std::size_t>(ctx.input_count); ++i) {
       const auto& dx = ctx.input_gradients[i];
       if (dx.data != nullptr)
-        ctx.backend->copy_channels(dx.rows(), dx.dims.c, dy.data, dy.dims.c, static_cast<int>(offset), dx.data,
-                                   dx.dims.c, 0, ctx.accumulate[i]);
+        ctx.backend->copy_channels(dx.rows(), dx.dims.c, dy.data, dy.dims.c, static_cast<int>(offset),
+                                   dx.data, dx.dims.c, 0, ctx.accumulate[i]);
       offset += static_cast<std::size_t>(dx.dims.c);
     }
   }

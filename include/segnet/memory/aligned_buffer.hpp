@@ -25,7 +25,7 @@ class aligned_buffer {
   aligned_buffer() = default;
   explicit aligned_buffer(std::size_t size) : size_(size) {
     if (size == 0) return;
-    void* block = ::operator new(align_up(size * sizeof(T)), std::align_val_t{alignment}, std::nothrow);
+    void* block = ::operator new (align_up(size * sizeof(T)), std::align_val_t{alignment}, std::nothrow);
     if (block == nullptr)
       throw memory_error("out of memory: could not allocate " + std::to_string(size * sizeof(T)) + " bytes");
     data_.reset(static_cast<T*>(block));
@@ -41,7 +41,7 @@ class aligned_buffer {
  private:
   static_assert(std::is_trivially_destructible_v<T>);
   struct release {
-    void operator()(T* block) const { ::operator delete(block, std::align_val_t{alignment}); }
+    void operator()(T* block) const { ::operator delete (block, std::align_val_t{alignment}); }
   };
   std::unique_ptr<T, release> data_;
   std::size_t size_ = 0;

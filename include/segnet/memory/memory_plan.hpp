@@ -16,10 +16,10 @@ constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<
 
 /// What a network needs, in bytes, known while compiling.
 struct memory_plan {
-  std::size_t parameters = 0;         ///< trainable; gradients take as much again
-  std::size_t statistics = 0;         ///< running means and variances
-  std::size_t folded_parameters = 0;  ///< the weights of inference, batch-norm folded in
-  std::size_t training_fixed = 0;     ///< statistics of the batch and shared scratch
+  std::size_t parameters = 0;          ///< trainable; gradients take as much again
+  std::size_t statistics = 0;          ///< running means and variances
+  std::size_t folded_parameters = 0;   ///< the weights of inference, batch-norm folded in
+  std::size_t training_fixed = 0;      ///< statistics of the batch and shared scratch
   std::size_t training_per_image = 0;  ///< activations, gradients, saved values, workspaces
   std::size_t training_per_thread = 0;
   std::size_t inference_fixed = 0;
@@ -31,7 +31,8 @@ struct memory_plan {
   /// Parameters, gradients, statistics and working memory for training on `batch` images with Adam, and the
   /// folded weights that validation between epochs uses.
   constexpr std::size_t training_bytes(int batch, int threads = 1) const {
-    return 2 * parameters + optimizer() + statistics + folded_parameters + std::max(training_fixed, inference_fixed) +
+    return 2 * parameters + optimizer() + statistics + folded_parameters +
+           std::max(training_fixed, inference_fixed) +
            static_cast<std::size_t>(batch) * std::max(training_per_image, inference_per_image) +
            static_cast<std::size_t>(threads) * std::max(training_per_thread, inference_per_thread);
   }

@@ -6,11 +6,18 @@
 #include <segnet/network/checkpoint_header.hpp>
 #include <segnet/network/network.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace segnet {
@@ -30,34 +37,57 @@ inline std::vector<std::size_t> dims_of(const parameter_spec& spec) {
   return {spec.dims, spec.dims + spec.rank};
 }
 
-/// Throws file_error that says which tensors are missing, of another shape or unknown; at most a few of each.
+/// A tensor as a network wants it.
+struct expected_tensor {
+  std::string name;
+  std::vector<std::size_t> shape;
+};
+
 template <class Graph, class Table>
-void check_tensors(const safetensors_file& file, const Graph& g, const Table& table) {
+std::vector<expected_tensor> expected_tensors(const Graph& g, const Table& table) {
+  std::vector<expected_tensor> all;
+  for (const parameter& p : table.entries) all.push_back({parameter_name(g, p), dims_of(p.spec)});
+  return all;
+}
+
+/// The values of a floating-point tensor, in the file's pages where they are floats already, else in `copy`.
+inline std::span<const float> float_values(const safetensors_file& file, const stored_tensor& tensor,
+                                           std::vector<float>& copy) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0;
+  if (tensor.type == dtype::f32 && aligned) return file.f32(tensor.name);
+  copy.resize(tensor.elements());
+  file.read(tensor.name, copy);
+  return copy;
+}
+
+/// Throws file_error that names the tensors that are missing, of another shape or type, not finite, or
+/// unknown; at most a few of them.
+inline void check_tensors(const safetensors_file& file, const std::vector<expected_tensor>& expected) {
   std::vector<std::string> problems;
-  std::size_t known = 0;
-  for (const parameter& p : table.entries) {
-    const std::string label = parameter_name(g, p);
-    const stored_tensor* found = file.find(label);
+  std::set<std::string_view> names;
+  std::vector<float> copy;
+  for (const expected_tensor& wanted : expected) {
+    names.insert(wanted.name);
+    const stored_tensor* found = file.find(wanted.name);
     if (found == nullptr)
-      problems.push_back(label + ": missing");
-    else if (found->shape != dims_of(p.spec))
-      problems.push_back(label + ": found " + describe(found->shape) + ", expected " + describe(dims_of(p.spec)));
-    known += found != nullptr;
+      problems.push_back(wanted.name + ": missing");
+    else if (found->shape != wanted.shape)
+      problems.push_back(wanted.name + ": found " + describe(found->shape) + ", expected " +
+                         describe(wanted.shape));
+    else if (found->type != dtype::f32 && found->type != dtype::f16 && found->type != dtype::bf16 &&
+             found->type != dtype::f64)
+      problems.push_back(wanted.name + ": found " + std::string(name_of(found->type)) +
+                         ", expected F32, F16, BF16 or F64");
+    // One such weight would turn every mask empty without a word.
+    else if (!std::ranges::all_of(float_values(file, *found, copy), [](float x) { return std::isfinite(x); }))
+      problems.push_back(wanted.name + ": holds values that are not finite");
   }
-  const auto extra = [&](const stored_tensor& t) {
-    if (t.name.starts_with(training_prefix)) return false;
-    for (const parameter& p : table.entries)
-      if (parameter_name(g, p) == t.name) return false;
-    return true;
-  };
-  std::size_t of_network = 0;
-  for (const stored_tensor& t : file.tensors()) of_network += !t.name.starts_with(training_prefix);
-  if (of_network > known)
-    for (const stored_tensor& t : file.tensors())
-      if (extra(t)) problems.push_back(json_quoted(t.name) + ": unknown to this network");
+  for (const stored_tensor& t : file.tensors())
+    if (!t.name.starts_with(training_prefix) && !names.contains(t.name))
+      problems.push_back(json_quoted(t.name) + ": unknown to this network");
   if (problems.empty()) return;
-  std::string message = "does not fit the network: " + std::to_string(problems.size()) + " of " +
-                        std::to_string(table.entries.size()) + " tensors differ";
+  std::string message = "does not fit the network of " + std::to_string(expected.size()) + " tensors, " +
+                        std::to_string(problems.size()) + " differ:";
   constexpr std::size_t shown = 6;
   for (std::size_t i = 0; i < std::min(shown, problems.size()); ++i) message += "\n  " + problems[i];
   if (problems.size() > shown) message += "\n  ... and " + std::to_string(problems.size() - shown) + " more";
@@ -66,12 +96,15 @@ void check_tensors(const safetensors_file& file, const Graph& g, const Table& ta
 
 }  // namespace detail
 
-/// Writes all parameters and running statistics as F32, then `more` tensors (their names start with
-/// "training."), to `path`, which is replaced at once or not at all. Throws file_error.
+/// Writes all parameters and running statistics of a network made for training as F32, then `more` tensors
+/// (their names start with "training."), to `path`, which is replaced at once or not at all. Throws
+/// file_error.
 template <class Network>
 void save_checkpoint(const std::filesystem::path& path, Network& net, const checkpoint_metadata& metadata,
                      std::vector<stored_tensor> more = {}) {
   static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
+  if (!net.for_training())
+    throw argument_error("save_checkpoint: a network made for inference holds folded weights only");
   std::vector<stored_tensor> tensors;
   for (const parameter& p : Network::parameter_table().entries)
     tensors.push_back({parameter_name(Network::training_graph(), p), dtype::f32, detail::dims_of(p.spec),
@@ -81,28 +114,28 @@ void save_checkpoint(const std::filesystem::path& path, Network& net, const chec
 }
 
 /// Fills a network, made for training or for inference, from an open checkpoint. F16, BF16 and F64 tensors
-/// are converted. Throws file_error where names or shapes differ; the network is unchanged then.
+/// are converted. The size of the images is no part of the tensors: weights trained at one size load into the
+/// network for another. Throws file_error, the network being as before, where names, shapes or types differ
+/// or a value is not finite.
 template <class Network>
 void load_checkpoint(const safetensors_file& file, Network& net) {
   static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
   const auto& g = Network::training_graph();
   const auto& table = Network::parameter_table();
-  detail::check_tensors(file, g, table);
+  detail::check_tensors(file, detail::expected_tensors(g, table));
   if (net.for_training()) {
     for (const parameter& p : table.entries) file.read(parameter_name(g, p), net.values(p));
     net.parameters_changed();
     return;
   }
-  // Single precision is folded straight from the file's pages; other types are converted first.
-  std::vector<std::vector<float>> converted;
-  net.fold([&](const parameter& p) -> const float* {
-    const std::string label = parameter_name(g, p);
-    const stored_tensor& tensor = file.at(label);
-    const bool aligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0;
-    if (tensor.type == dtype::f32 && aligned) return file.f32(label).data();
-    file.read(label, converted.emplace_back(p.spec.size()));
-    return converted.back().data();
-  });
+  // Folded straight from the file's pages, so that no second copy of the weights is made. A std::function,
+  // because a lambda of its own type for each network would have everything below compiled for each.
+  std::map<short, std::vector<float>> copies;
+  const std::function<const float*(const parameter&)> source = [&](const parameter& p) {
+    const auto entry = static_cast<short>(&p - table.entries.begin());
+    return detail::float_values(file, file.at(parameter_name(g, p)), copies[entry]).data();
+  };
+  net.fold(source);
 }
 
 }  // namespace segnet

@@ -32,12 +32,13 @@ class executor {
            const run_memory<scalar>& memory, int batch)
       : backend_(backend), g_(g), plan_(plan), table_(table), memory_(memory), batch_(batch) {}
 
-  void forward(bool training) const {
+  void forward(bool training, float momentum_limit = 1) const {
     for (int i = 0; i < plan_.forward_steps; ++i) {
       const step& s = plan_.steps[i];
       forward_context<Backend> ctx;
       fill(ctx, s);
       ctx.training = training;
+      ctx.momentum_limit = momentum_limit;
       ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
       g_.visit(s.node, [&](const auto& l) { l.forward(ctx); });
     }
@@ -80,8 +81,9 @@ class executor {
     ctx.batch = batch_;
     ctx.input_count = node.inputs.size();
     for (int k = 0; k < node.inputs.size(); ++k)
-      ctx.inputs[static_cast<std::size_t>(k)] = {s.inputs[k] == external_buffer ? memory_.input : data(s.inputs[k]),
-                                                 batch_, g_.nodes[node.inputs[k]].dims};
+      ctx.inputs[static_cast<std::size_t>(k)] = {
+          s.inputs[k] == external_buffer ? memory_.input : data(s.inputs[k]), batch_,
+          g_.nodes[node.inputs[k]].dims};
     for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e) {
       const parameter& p = table_.entries[e];
       ctx.parameters[static_cast<std::size_t>(e - table_.first[s.node])] =

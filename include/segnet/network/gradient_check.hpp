@@ -20,29 +20,32 @@ namespace segnet {
 struct gradient_check_options {
   int batch = 2;
   std::uint64_t seed = 1;
-  int samples = 200;      ///< entries of the inputs and of each parameter that are checked
-  double step = 1e-5;     ///< of the central differences, in double precision
-  double scale = 1.0;     ///< inputs are drawn from U(-scale, scale)
+  int samples = 200;        ///< entries of the inputs and of each parameter that are checked
+  double step = 1e-5;       ///< of the central differences, in double precision
+  double scale = 1.0;       ///< inputs are drawn from U(-scale, scale)
   bool accumulate = false;  ///< also check that a second backward() adds to the parameters' gradients
 };
 
 /// Errors are |analytic - reference| / max(1, |reference|).
 struct gradient_report {
-  double double_error = 0;  ///< backward() in double precision against central differences
-  double float_error = 0;   ///< backward() in single precision against that in double precision
+  double double_error = 0;      ///< backward() in double precision against central differences
+  double float_error = 0;       ///< backward() in single precision against that in double precision
   double largest_gradient = 0;  ///< of all references: zero would make the check meaningless
   std::string worst;            ///< the entry with the largest double_error
   int checked = 0;
 
   bool passed(double double_tolerance = 1e-6, double float_tolerance = 1e-3) const {
-    return checked > 0 && largest_gradient > 0 && double_error <= double_tolerance && float_error <= float_tolerance;
+    return checked > 0 && largest_gradient > 0 && double_error <= double_tolerance &&
+           float_error <= float_tolerance;
   }
 };
 
 namespace detail {
 
 /// NaN compares false with everything and must not pass a check.
-inline double finite(double error) { return std::isfinite(error) ? error : std::numeric_limits<double>::infinity(); }
+inline double finite(double error) {
+  return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
+}
 
 /// Gives a layer with several inputs its i-th: a range of the network's only input.
 struct input_part {
@@ -54,16 +57,16 @@ struct input_part {
   template <class Backend>
   void forward(const forward_context<Backend>& ctx) const {
     const auto size = static_cast<int>(dims.size());
-    ctx.backend->copy_channels(static_cast<std::size_t>(ctx.batch), size, ctx.inputs[0].data, ctx.inputs[0].dims.c,
-                               offset, ctx.output.data, size, 0, false);
+    ctx.backend->copy_channels(static_cast<std::size_t>(ctx.batch), size, ctx.inputs[0].data,
+                               ctx.inputs[0].dims.c, offset, ctx.output.data, size, 0, false);
   }
   template <class Backend>
   void backward(const backward_context<Backend>& ctx) const {
     const auto& dx = ctx.input_gradients[0];
     if (!ctx.accumulate[0]) ctx.backend->fill(dx.size(), typename Backend::scalar(0), dx.data);
     const auto size = static_cast<int>(dims.size());
-    ctx.backend->copy_channels(static_cast<std::size_t>(ctx.batch), size, ctx.output_gradient.data, size, 0, dx.data,
-                               dx.dims.c, offset, true);
+    ctx.backend->copy_channels(static_cast<std::size_t>(ctx.batch), size, ctx.output_gradient.data, size, 0,
+                               dx.data, dx.dims.c, offset, true);
   }
 };
 
@@ -75,8 +78,8 @@ class checked_graph {
 
   checked_graph(const Graph& g, int batch)
       : g_(std::make_unique<Graph>(g)),
-        plan_(std::make_unique<schedule>(
-            make_schedule<Backend>(*g_, {.training = true, .input_gradient = true, .scalar_bytes = sizeof(T)}))),
+        plan_(std::make_unique<schedule>(make_schedule<Backend>(
+            *g_, {.training = true, .input_gradient = true, .scalar_bytes = sizeof(T)}))),
         table_(std::make_unique<parameter_table>(make_parameter_table(*g_))),
         batch_(batch),
         input(static_cast<std::size_t>(batch) * g.input_shape().size()),
@@ -112,10 +115,15 @@ class checked_graph {
 
  private:
   auto run() {
-    memory_ = {arena_.data(),      input.data(), parameters.data(),
-               gradients.data(),   statistics_.data(), saved_.data(),
+    memory_ = {arena_.data(),
+               input.data(),
+               parameters.data(),
+               gradients.data(),
+               statistics_.data(),
+               saved_.data(),
                {shared_.data(), threads_.data(), plan_->scratch.per_thread}};
-    return executor<Backend, Graph, schedule, parameter_table>(backend_, *g_, *plan_, *table_, memory_, batch_);
+    return executor<Backend, Graph, schedule, parameter_table>(backend_, *g_, *plan_, *table_, memory_,
+                                                               batch_);
   }
 
   std::unique_ptr<Graph> g_;
@@ -137,8 +145,8 @@ class checked_graph {
 
 }  // namespace detail
 
-/// Checks a whole graph, as graph_builder::finish() returns it (fused or not), with random inputs, parameters and
-/// a random, non-uniform upstream gradient.
+/// Checks a whole graph, as graph_builder::finish() returns it (fused or not), with random inputs, parameters
+/// and a random, non-uniform upstream gradient.
 template <class Graph>
 gradient_report gradient_check_graph(const Graph& g, gradient_check_options options = {}) {
   detail::checked_graph<basic_cpu<double>, Graph> exact(g, options.batch);
@@ -178,9 +186,11 @@ gradient_report gradient_check_graph(const Graph& g, gradient_check_options opti
     const double error = detail::finite(std::abs(analytic - reference) / size);
     if (error > report.double_error) {
       report.double_error = error;
-      report.worst = where + ": backward " + std::to_string(analytic) + ", difference " + std::to_string(reference);
+      report.worst =
+          where + ": backward " + std::to_string(analytic) + ", difference " + std::to_string(reference);
     }
-    report.float_error = std::max(report.float_error, detail::finite(std::abs(analytic_single - analytic) / size));
+    report.float_error =
+        std::max(report.float_error, detail::finite(std::abs(analytic_single - analytic) / size));
     report.largest_gradient = std::max(report.largest_gradient, std::abs(reference));
     ++report.checked;
   };
@@ -208,8 +218,8 @@ gradient_report gradient_check_graph(const Graph& g, gradient_check_options opti
 template <layer L>
 gradient_report gradient_check(const L& l, std::vector<shape> inputs, gradient_check_options options = {}) {
   if (inputs.empty() || static_cast<int>(inputs.size()) > max_inputs)
-    throw argument_error("gradient_check: found " + std::to_string(inputs.size()) + " inputs, expected 1 to " +
-                         std::to_string(max_inputs));
+    throw argument_error("gradient_check: found " + std::to_string(inputs.size()) +
+                         " inputs, expected 1 to " + std::to_string(max_inputs));
   basic_graph_builder<L, detail::input_part> g;
   int size = 0;
   for (const shape& s : inputs) size += static_cast<int>(s.size());
@@ -221,10 +231,17 @@ gradient_report gradient_check(const L& l, std::vector<shape> inputs, gradient_c
   }
   value y;
   switch (inputs.size()) {
-    case 1: y = g("layer", l, parts[0]); break;
-    case 2: y = g("layer", l, parts[0], parts[1]); break;
-    case 3: y = g("layer", l, parts[0], parts[1], parts[2]); break;
-    default: y = g("layer", l, parts[0], parts[1], parts[2], parts[3]);
+    case 1:
+      y = g("layer", l, parts[0]);
+      break;
+    case 2:
+      y = g("layer", l, parts[0], parts[1]);
+      break;
+    case 3:
+      y = g("layer", l, parts[0], parts[1], parts[2]);
+      break;
+    default:
+      y = g("layer", l, parts[0], parts[1], parts[2], parts[3]);
   }
   g.output(y);
   const auto graph = g.finish();

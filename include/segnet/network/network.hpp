@@ -5,6 +5,7 @@
 #include <segnet/backend/cpu/cpu.hpp>
 #include <segnet/core/error.hpp>
 #include <segnet/graph/passes.hpp>
+#include <segnet/memory/machine_memory.hpp>
 #include <segnet/memory/memory_plan.hpp>
 #include <segnet/network/executor.hpp>
 #include <segnet/network/folding.hpp>
@@ -15,9 +16,11 @@
 namespace segnet {
 
 struct network_options {
-  int batch = 1;         ///< largest number of images in one call
-  int threads = 0;       ///< 0: as many as the machine has
-  bool training = true;  ///< false: only what inference needs is allocated (weights are folded as they are loaded)
+  int batch = 1;                     ///< largest number of images in one call
+  int threads = 0;                   ///< 0: as many as the machine has
+  std::size_t available_memory = 0;  ///< bytes; 0: what the machine says
+  bool training =
+      true;  ///< false: only what inference needs is allocated (weights are folded as they are loaded)
 };
 
 namespace detail {
@@ -30,8 +33,8 @@ struct definition_check {
 template <class Def, int Layer, shape Found, shape Expected>
 struct definition_check<Def, graph_error::none, Layer, Found, Expected> {};
 
-/// The graph of a definition. After a mistake the rest of the program is compiled with a graph without layers,
-/// so that the one message stays the only one.
+/// The graph of a definition. After a mistake the rest of the program is compiled with a graph without
+/// layers, so that the one message stays the only one.
 template <class Def>
 constexpr auto checked_definition() {
   constexpr auto built = Def::build().finish();
@@ -57,11 +60,13 @@ struct compiled {
   static constexpr auto full_training_plan =
       make_schedule<Backend>(training, {.training = true, .scalar_bytes = sizeof(scalar)});
   static constexpr auto training_plan =
-      full_training_plan.template fitted<full_training_plan.steps.size(), full_training_plan.buffers.size()>();
+      full_training_plan
+          .template fitted<full_training_plan.steps.size(), full_training_plan.buffers.size()>();
   static constexpr auto full_inference_plan =
       make_schedule<Backend>(inference, {.training = false, .scalar_bytes = sizeof(scalar)});
   static constexpr auto inference_plan =
-      full_inference_plan.template fitted<full_inference_plan.steps.size(), full_inference_plan.buffers.size()>();
+      full_inference_plan
+          .template fitted<full_inference_plan.steps.size(), full_inference_plan.buffers.size()>();
 
   static constexpr auto full_table = make_parameter_table(training);
   static constexpr auto table = full_table.template fitted<full_table.entries.size(), nodes>();
@@ -111,6 +116,7 @@ class network {
 
   /// Throws argument_error for a batch below 1, memory_error when the machine has too little memory.
   explicit network(network_options options = {}) : options_(checked(options)), backend_(options.threads) {
+    require_memory();
     const auto batch = static_cast<std::size_t>(options_.batch);
     const auto threads = static_cast<std::size_t>(backend_.threads());
     if (options_.training) {
@@ -122,8 +128,8 @@ class network {
       allocate_folded();
     }
     const bool training = options_.training;
-    arena_ = aligned_buffer<std::byte>(
-        batch * std::max(facts::inference_plan.bytes_per_image, training ? facts::training_plan.bytes_per_image : 0));
+    arena_ = aligned_buffer<std::byte>(batch * std::max(facts::inference_plan.bytes_per_image,
+                                                        training ? facts::training_plan.bytes_per_image : 0));
     const workspace_size a = facts::inference_plan.scratch;
     const workspace_size b = training ? facts::training_plan.scratch : workspace_size{};
     // A line more than asked for each thread, so that no two of them share one.
@@ -139,34 +145,38 @@ class network {
   /// Sets every parameter and running statistic to its initial value; the same seed, the same values.
   void initialise(std::uint64_t seed) {
     for (const parameter& p : facts::table.entries)
-      detail::initialise(p.spec, values(p), seed, static_cast<std::uint64_t>(&p - facts::table.entries.begin()));
+      detail::initialise(p.spec, values(p), seed,
+                         static_cast<std::uint64_t>(&p - facts::table.entries.begin()));
   }
 
   /// The forward pass of training: batch statistics, values kept for backward(). Returns the output's
-  /// logits where the network ends in a sigmoid, else its output; valid until the next call.
-  images forward(images batch) {
+  /// logits where the network ends in a sigmoid, else its output; valid until the next call. Running
+  /// statistics move with their layer's momentum, or with `momentum_limit` where that is smaller.
+  images forward(images batch, float momentum_limit = 1) {
     check(batch, true);
     dirty_ = true;
     const auto blocks = run_memory(batch.data);
     const auto run = executor(facts::training, facts::training_plan, facts::table, blocks, batch.n);
-    run.forward(true);
+    run.forward(true, momentum_limit);
     forward_images_ = batch;
     return {run.data(facts::training_plan.output), batch.n, facts::training.output_shape()};
   }
 
   /// Where the loss writes its gradient with respect to what forward() returned.
   tensor_view<scalar> output_gradient() {
-    return {buffer(facts::training_plan, facts::training_plan.output_gradient, forward_images_.n), forward_images_.n,
-            facts::training.output_shape()};
+    return {buffer(facts::training_plan, facts::training_plan.output_gradient, forward_images_.n),
+            forward_images_.n, facts::training.output_shape()};
   }
 
   /// From output_gradient() to gradients(). With `accumulate` they are added to, else overwritten. The images
   /// given to forward() must still be there. Needs what forward() left, which this and infer() use up.
   void backward(bool accumulate = false) {
     if (forward_images_.n == 0)
-      throw argument_error("backward: found no values of a forward pass, expected a call of forward() just before");
+      throw argument_error(
+          "backward: found no values of a forward pass, expected a call of forward() just before");
     const auto blocks = run_memory(forward_images_.data);
-    executor(facts::training, facts::training_plan, facts::table, blocks, forward_images_.n).backward(accumulate);
+    executor(facts::training, facts::training_plan, facts::table, blocks, forward_images_.n)
+        .backward(accumulate);
     forward_images_ = {};
     dirty_ = true;
   }
@@ -183,7 +193,8 @@ class network {
     auto blocks = run_memory(batch.data);
     blocks.parameters = folded_.data();
     blocks.statistics = folded_.data() + facts::inference_table.trainable;
-    const auto run = executor(facts::inference, facts::inference_plan, facts::inference_table, blocks, batch.n);
+    const auto run =
+        executor(facts::inference, facts::inference_plan, facts::inference_table, blocks, batch.n);
     run.forward(false);
     return {run.data(facts::inference_plan.output), batch.n, output_shape};
   }
@@ -198,7 +209,9 @@ class network {
   std::span<scalar> values(const parameter& p) {
     return (p.spec.trainable ? parameters_ : statistics_).span().subspan(p.offset, p.spec.size());
   }
-  std::span<scalar> gradient(const parameter& p) { return gradients_.span().subspan(p.offset, p.spec.size()); }
+  std::span<scalar> gradient(const parameter& p) {
+    return gradients_.span().subspan(p.offset, p.spec.size());
+  }
 
   /// Takes all parameters from `source(p)` (a pointer to the tensor's values in parameter_table()'s layout)
   /// straight into the weights of inference; how a network without training memory is loaded.
@@ -211,18 +224,37 @@ class network {
 
  private:
   static network_options checked(network_options options) {
-    if (options.batch < 1) throw argument_error("batch size: found " + std::to_string(options.batch) + ", expected at least 1");
+    if (options.batch < 1)
+      throw argument_error("batch size: found " + std::to_string(options.batch) + ", expected at least 1");
     return options;
+  }
+
+  void require_memory() const {
+    const std::size_t needed = options_.training ? memory.training_bytes(options_.batch, backend_.threads())
+                                                 : memory.inference_bytes(options_.batch, backend_.threads());
+    const std::size_t available =
+        options_.available_memory > 0 ? options_.available_memory : available_memory();
+    if (needed > available)
+      throw memory_error(
+          std::string(options_.training ? "training" : "inference") + " needs " + mebibytes(needed) + " (" +
+          mebibytes(options_.training ? memory.training_per_image : memory.inference_per_image) +
+          " for each of " + std::to_string(options_.batch) + " images), but the machine has " +
+          mebibytes(available) + " available: take a smaller batch, size or network");
+  }
+  static std::string mebibytes(std::size_t bytes) {
+    return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB";
   }
 
   void check(const images& batch, bool training) const {
     if (batch.dims != input_shape)
-      throw argument_error("input images: found " + describe(batch.dims) + ", expected " + describe(input_shape));
+      throw argument_error("input images: found " + describe(batch.dims) + ", expected " +
+                           describe(input_shape));
     if (batch.n < 1 || batch.n > options_.batch)
       throw argument_error("input images: found a batch of " + std::to_string(batch.n) + ", expected 1 to " +
                            std::to_string(options_.batch));
     if (!training) return;
-    if (!options_.training) throw argument_error("this network was made for inference: network_options::training is false");
+    if (!options_.training)
+      throw argument_error("this network was made for inference: network_options::training is false");
     if constexpr (constexpr int layer = detail::thinnest_normalisation(facts::training); layer >= 0)
       if (facts::training.nodes[layer].dims.pixels() * static_cast<std::size_t>(batch.n) < 2)
         throw argument_error("layer " + std::string(facts::training.nodes[layer].label.view()) +
@@ -251,14 +283,15 @@ class network {
   }
 
   template <class Graph, class Plan, class Table>
-  auto executor(const Graph& g, const Plan& plan, const Table& table, const detail::run_memory<scalar>& blocks,
-                int batch) {
+  auto executor(const Graph& g, const Plan& plan, const Table& table,
+                const detail::run_memory<scalar>& blocks, int batch) {
     return detail::executor<Backend, Graph, Plan, Table>(backend_, g, plan, table, blocks, batch);
   }
 
   template <class Plan>
   scalar* buffer(const Plan& plan, short id, int batch) {
-    return reinterpret_cast<scalar*>(arena_.data() + plan.buffers[id].offset * static_cast<std::size_t>(batch));
+    return reinterpret_cast<scalar*>(arena_.data() +
+                                     plan.buffers[id].offset * static_cast<std::size_t>(batch));
   }
 
   network_options options_;

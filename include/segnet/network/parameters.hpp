@@ -29,7 +29,7 @@ template <int MaxEntries, int MaxNodes>
 struct basic_parameter_table {
   fixed_vector<parameter, MaxEntries> entries;
   short first[MaxNodes + 1]{};  ///< entries [first[node], first[node + 1]) belong to a node
-  std::size_t trainable = 0;     ///< elements of the flat buffers, with the gaps
+  std::size_t trainable = 0;    ///< elements of the flat buffers, with the gaps
   std::size_t statistics = 0;
   std::size_t count = 0;  ///< values without the gaps, running statistics included
   std::size_t trainable_count = 0;
@@ -76,8 +76,12 @@ namespace detail {
 template <class T>
 void initialise(const parameter_spec& spec, std::span<T> values, std::uint64_t seed, std::uint64_t key) {
   switch (spec.init) {
-    case initializer::zeros: std::fill(values.begin(), values.end(), T(0)); break;
-    case initializer::ones: std::fill(values.begin(), values.end(), T(1)); break;
+    case initializer::zeros:
+      std::fill(values.begin(), values.end(), T(0));
+      break;
+    case initializer::ones:
+      std::fill(values.begin(), values.end(), T(1));
+      break;
     case initializer::glorot_uniform: {
       const double window = spec.dims[1] * spec.dims[2];
       const double limit = std::sqrt(6.0 / (window * (spec.dims[0] + spec.dims[3])));

@@ -38,11 +38,13 @@ std::string summary() {
     const graph_node& node = built.nodes[id];
     std::string type = "input", reads;
     built.visit(id, [&](const auto& l) { type = std::string(l.type_name); });
-    for (int input : node.inputs) reads += (reads.empty() ? "" : ", ") + std::string(built.nodes[input].label.view());
+    for (int input : node.inputs)
+      reads += (reads.empty() ? "" : ", ") + std::string(built.nodes[input].label.view());
     std::size_t parameters = 0;
     for (int e = table.first[id]; e < table.first[id + 1]; ++e) parameters += table.entries[e].spec.size();
     rows.push_back({std::string(node.label.view()), type,
-                    std::to_string(node.dims.h) + ", " + std::to_string(node.dims.w) + ", " + std::to_string(node.dims.c),
+                    std::to_string(node.dims.h) + ", " + std::to_string(node.dims.w) + ", " +
+                        std::to_string(node.dims.c),
                     with_thousands(parameters), reads});
   }
 

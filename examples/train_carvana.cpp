@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// Trains a network to cut cars out of studio photographs: on generated ones, or on the Kaggle Carvana set.
+#include <segnet/carvana.hpp>
+
+#include "carvana_networks.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+namespace fs = std::filesystem;
+using namespace segnet;
+
+namespace {
+
+struct options {
+  fs::path data, out, resume;
+  std::string variant = "7-2-7-1", schedule = "one-cycle", augment = "on", boundary_weight = "off";
+  int size = 128, batch = 8, accumulate = 1, epochs = 0, patience = 0, threads = 0;
+  double rate = 1e-3, val_fraction = 0.2;
+  std::uint64_t seed = 1;
+
+  /// What a resumed run takes from its checkpoint: everything that its course depends on.
+  nlohmann::json to_json() const {
+    return {{"data", data.string()},
+            {"variant", variant},
+            {"size", size},
+            {"batch", batch},
+            {"accumulate", accumulate},
+            {"epochs", epochs},
+            {"lr", rate},
+            {"schedule", schedule},
+            {"augment", augment},
+            {"boundary-weight", boundary_weight},
+            {"val-fraction", val_fraction},
+            {"patience", patience},
+            {"seed", seed}};
+  }
+};
+
+constexpr const char* options_key = "training_options";
+
+/// The generated data set: 8 views of each of these cars.
+constexpr int generated_cars = 40, generated_width = 480, generated_height = 320;
+
+struct pictures {
+  picture_source train, validation;
+  std::string description;
+};
+
+pictures find_pictures(const options& o) {
+  if (o.data.empty()) {
+    const int held_out = std::max(1, static_cast<int>(std::lround(generated_cars * o.val_fraction)));
+    const int kept = generated_cars - held_out;
+    return {synthetic_source(o.seed, 0, kept, generated_width, generated_height),
+            synthetic_source(o.seed, kept, held_out, generated_width, generated_height),
+            "generated photographs of " + std::to_string(kept) + " + " + std::to_string(held_out) + " cars"};
+  }
+  carvana_dataset found = find_carvana(o.data);
+  for (const std::string& note : found.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  carvana_split split = split_by_car(found.samples, o.val_fraction, o.seed);
+  return {from_samples(std::move(split.train)), from_samples(std::move(split.validation)), o.data.string()};
+}
+
+/// Masks and overlays of a few pictures that training never saw.
+template <class Network>
+void show_some(Network& net, const picture_source& source, const fs::path& folder) {
+  fs::create_directories(folder);
+  segmenter<Network> segment(net);
+  const int count = std::min(8, source.size);
+  for (int i = 0; i < count; ++i) {
+    const labelled_photo pair = source.read(static_cast<int>(static_cast<long>(i) * source.size / count));
+    const image mask = to_mask(segment.probability(pair.photo), pair.photo.width, pair.photo.height, 0.5);
+    const fs::path stem = folder / ("unseen_" + std::to_string(i));
+    write_png(stem.string() + "_photo.png", pair.photo);
+    write_png(stem.string() + "_mask.png", mask);
+    write_png(stem.string() + "_overlay.png", overlay(pair.photo, mask));
+  }
+}
+
+template <class Definition>
+int train(const options& o) {
+  using network_t = network<Definition>;
+  const pictures source = find_pictures(o);
+  loader_options load{
+      .height = o.size, .width = o.size, .batch_size = o.batch, .drop_last = true, .seed = o.seed};
+  if (o.augment == "on") load.augment = augment_options{};
+
+  std::printf("network   carvana %s, %dx%d, %s parameters\n", o.variant.c_str(), o.size, o.size,
+              with_thousands(network_t::parameter_count).c_str());
+  std::printf("data      %s: %d pictures to train, %d to validate\n", source.description.c_str(),
+              source.train.size, source.validation.size);
+  network_t net({.batch = o.batch, .threads = o.threads});
+  std::printf("memory    %s for the network (weights %s, gradients and Adam %s, %s an image), %d threads\n",
+              in_mebibytes(network_t::memory.training_bytes(o.batch, net.backend().threads())).c_str(),
+              in_mebibytes(network_t::memory.parameters).c_str(),
+              in_mebibytes(3 * network_t::memory.parameters).c_str(),
+              in_mebibytes(network_t::memory.training_per_image).c_str(), net.backend().threads());
+  std::printf("output    %s\n", o.out.string().c_str());
+  std::fflush(stdout);
+  fs::create_directories(o.out);
+
+  checkpoint_header header = carvana::header_of<Definition>(o.variant, o.size);
+  header.val_fraction = o.val_fraction;
+  header.split_seed = o.seed;
+  training_options how{.epochs = o.epochs,
+                       .accumulate = o.accumulate,
+                       .boundary_weighted = o.boundary_weight == "on",
+                       .patience = o.patience,
+                       .folder = o.out,
+                       .metadata = header.to_metadata()};
+  how.metadata[options_key] = o.to_json().dump();
+  how.schedule.kind = parse_schedule(o.schedule);
+  how.schedule.peak = o.rate;
+
+  trainer<network_t> run(net, how);
+  if (o.resume.empty())
+    net.initialise(o.seed);
+  else
+    run.resume(safetensors_file(o.resume));
+  run.start(load);
+  loader training(source.train, load);
+  loader validation(source.validation,
+                    {.height = o.size, .width = o.size, .batch_size = o.batch, .shuffle = false});
+
+  event_writer curves(o.out);
+  run.on_epoch = [&](const epoch_report& e) {
+    curves.scalar("training/loss", e.loss, e.epoch);
+    curves.scalar("training/dice", e.dice, e.epoch);
+    curves.scalar("training/rate", e.rate, e.epoch);
+    curves.scalar("validation/dice", e.validation.dice, e.epoch);
+    curves.scalar("validation/iou", e.validation.iou, e.epoch);
+  };
+  const training_result result = run.run(training, validation);
+  if (result.how == training_result::end::interrupted) return 0;
+  if (result.how == training_result::end::stopped_early)
+    std::printf("stopped early: no better validation Dice for %d epochs\n", o.patience);
+
+  load_checkpoint(safetensors_file(run.best_file()), net);
+  const photograph_scores scores = evaluate_photographs(net, source.validation);
+  std::printf(
+      "\nvalidation with the weights of epoch %d (%s)\n%s", result.best_epoch,
+      run.best_file().string().c_str(),
+      summary_table(std::vector<summary_row>{{"network's size", summarise(scores.at_network_size)},
+                                             {"photograph's size", summarise(scores.at_photograph_size)}})
+          .c_str());
+  show_some(net, source.validation, o.out / "unseen");
+  std::printf("masks and overlays of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
+  return 0;
+}
+
+/// runs/carvana-1, -2, ...: the first that does not exist.
+fs::path new_folder() {
+  for (int i = 1;; ++i)
+    if (const fs::path folder = fs::path("runs") / ("carvana-" + std::to_string(i)); !fs::exists(folder))
+      return folder;
+}
+
+/// A resumed run goes on with the options that it was started with; one given again must be the same.
+void take_options(options& o, const CLI::App& app) {
+  const safetensors_file file(o.resume);
+  const auto found = file.metadata().find(options_key);
+  if (found == file.metadata().end())
+    throw file_error(o.resume,
+                     "was not written by train_carvana: a run is resumed from its last.safetensors");
+  const options given = o;
+  const nlohmann::json stored = nlohmann::json::parse(found->second), asked = given.to_json();
+  for (const auto& [key, value] : stored.items())
+    if (key != "data" && app.count("--" + key) > 0 && asked.at(key) != value)
+      throw argument_error("--" + key + ": found " + asked.at(key).dump() + ", but the run to resume has " +
+                           value.dump());
+  if (app.count("--data") == 0) o.data = stored.at("data").get<std::string>();
+  o.variant = stored.at("variant");
+  o.size = stored.at("size");
+  o.batch = stored.at("batch");
+  o.accumulate = stored.at("accumulate");
+  o.epochs = stored.at("epochs");
+  o.rate = stored.at("lr");
+  o.schedule = stored.at("schedule");
+  o.augment = stored.at("augment");
+  o.boundary_weight = stored.at("boundary-weight");
+  o.val_fraction = stored.at("val-fraction");
+  o.patience = stored.at("patience");
+  o.seed = stored.at("seed");
+  if (o.out.empty()) o.out = o.resume.parent_path();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  options o;
+  CLI::App app{
+      "Trains a network to cut cars out of studio photographs. Without --data it generates its own."};
+  app.option_defaults()->always_capture_default();
+  app.add_option("--data", o.data, "Kaggle's Carvana set: a folder with train/ and train_masks/");
+  app.add_option("--variant", o.variant, "7-2-7-1, 6-2-6-1, or lite (7-2-7-1 with a quarter of the filters)");
+  app.add_option("--size", o.size, "pictures are shrunk to SIZE x SIZE pixels");
+  app.add_option("--batch", o.batch, "pictures in one batch")->check(CLI::PositiveNumber);
+  app.add_option("--accumulate", o.accumulate, "batches whose gradients make one step")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--epochs", o.epochs, "passes over the training pictures [40 with --data, else 8]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(CLI::PositiveNumber);
+  app.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine, plateau, one-cycle");
+  app.add_option("--augment", o.augment, "random flips, shifts, scales and colours")
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--boundary-weight", o.boundary_weight, "pixels near the outline count three times")
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--val-fraction", o.val_fraction, "part of the cars that is held out for validation");
+  app.add_option("--patience", o.patience, "stop after so many epochs without improvement; 0: never")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", o.threads, "0: as many as the machine has; results do not depend on it")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", o.seed, "of weights, order and augmentation");
+  app.add_option("--out", o.out,
+                 "folder for checkpoints, curves (TensorBoard) and pictures [runs/carvana-N]");
+  app.add_option("--resume", o.resume, "a run's last.safetensors: continue it as if it had never stopped");
+  CLI11_PARSE(app, argc, argv);
+
+  if (!o.resume.empty()) take_options(o, app);
+  if (o.epochs == 0) o.epochs = o.data.empty() ? 8 : 40;
+  parse_schedule(o.schedule);
+  if (o.out.empty()) o.out = new_folder();
+  if (o.resume.empty() && fs::exists(o.out / "last.safetensors"))
+    throw argument_error("--out " + o.out.string() +
+                         " holds an earlier run: choose another folder, or continue it with --resume " +
+                         (o.out / "last.safetensors").string());
+  return carvana::with_network(
+      o.variant, o.size, [&](auto definition) { return train<typename decltype(definition)::type>(o); });
+} catch (const std::exception& problem) {
+  std::fprintf(stderr, "train_carvana: %s\n", problem.what());
+  return 1;
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+// Trains a segmentation network: epochs of steps, validation, checkpoints, early stopping, resuming.
+#pragma once
+
+#include <segnet/data/loader.hpp>
+#include <segnet/loss/bce_dice.hpp>
+#include <segnet/loss/boundary_weight.hpp>
+#include <segnet/metrics/segmentation.hpp>
+#include <segnet/network/checkpoint.hpp>
+#include <segnet/optim/adam.hpp>
+#include <segnet/train/interrupt.hpp>
+#include <segnet/train/progress.hpp>
+#include <segnet/train/training_state.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace segnet {
+
+struct training_options {
+  int epochs = 20;
+  int accumulate = 1;  ///< batches whose gradients make one step
+  learning_rate_schedule schedule;
+  bce_dice loss;
+  bool boundary_weighted = false;
+  adam optimizer;
+  int patience = 0;              ///< stop after so many epochs without a better validation Dice; 0: never
+  std::filesystem::path folder;  ///< takes best.safetensors and last.safetensors; must exist
+  double save_interval =
+      60;  ///< seconds between two of last.safetensors, which holds three times the weights
+  checkpoint_metadata metadata;  ///< for every checkpoint
+};
+
+/// What is known after an epoch.
+struct epoch_report {
+  int epoch = 0;              ///< from 1
+  double loss = 0, dice = 0;  ///< means over the epoch's batches; Dice is the loss's soft one
+  double rate = 0;            ///< learning rate of the last step
+  double images_per_second = 0;
+  segmentation_summary validation;  ///< at the network's size
+  bool best = false;
+};
+
+struct training_result {
+  enum class end { finished, stopped_early, interrupted } how = end::finished;
+  double best_dice = 0;
+  int best_epoch = 0;
+  int epochs = 0;  ///< completed
+};
+
+/// One training run. Holds Adam's moments; the rest of a run is the network and a training_state. All of it
+/// goes into last.safetensors, from which resume() continues bit for bit as if the run had never stopped,
+/// with any number of threads.
+template <class Network>
+class trainer {
+ public:
+  using scalar = typename Network::scalar;
+
+  /// The network's parameters must be initialised or loaded.
+  trainer(Network& net, training_options options)
+      : net_(net),
+        options_(std::move(options)),
+        m_(net.parameters().size()),
+        v_(net.parameters().size()),
+        weights_(options_.boundary_weighted
+                     ? static_cast<std::size_t>(net.batch()) * Network::output_shape.size()
+                     : 0),
+        workspace_(options_.boundary_weighted
+                       ? boundary_weight::workspace_size(net.batch(), Network::output_shape)
+                       : 0) {
+    const auto positive = [](const char* what, int found) {
+      if (found < 1)
+        throw argument_error(std::string(what) + ": found " + std::to_string(found) +
+                             ", expected at least 1");
+    };
+    positive("epochs", options_.epochs);
+    positive("accumulate", options_.accumulate);
+  }
+
+  /// Called after each epoch, once its checkpoints are written.
+  std::function<void(const epoch_report&)> on_epoch;
+
+  const training_state& state() const { return state_; }
+
+  /// Makes a loader start where this run is.
+  void start(loader_options& o) const {
+    o.first_epoch = state_.epoch;
+    o.first_batch = state_.batch;
+  }
+
+  /// Takes over a run from the last.safetensors of the same network. Throws file_error.
+  void resume(const safetensors_file& file) {
+    const training_state found = training_state::from(file);
+    load_checkpoint(file, net_);
+    file.read(first_moment, m_.span());
+    file.read(second_moment, v_.span());
+    state_ = found;
+    options_.schedule.state = found.schedule;
+  }
+
+  /// Trains until the epochs are over, validation has not improved for `patience` epochs, or Ctrl-C (the
+  /// step is finished and saved first). Throws segnet::error when the loss is not finite; the checkpoints
+  /// written before stay as they are.
+  training_result run(loader& training, loader& validation) {
+    const interrupt_guard guard;
+    moments_ = {m_.span(), v_.span(), state_.adam_steps};
+    batches_ = training.batches_per_epoch();
+    const int steps_per_epoch = (batches_ + options_.accumulate - 1) / options_.accumulate;
+    total_steps_ = static_cast<std::int64_t>(steps_per_epoch) * options_.epochs;
+    saved_ = clock::now();
+    using enum training_result::end;
+    while (state_.epoch < options_.epochs) {
+      if (stale()) return result(stopped_early);
+      epoch_report report;
+      report.epoch = state_.epoch + 1;
+      const auto started = clock::now();
+      for (int images = 0; state_.batch < batches_;) {
+        images += step(training, report);
+        report.images_per_second = images / seconds_since(started);
+        show(report, training.size());
+        // After an epoch's last batch the epoch is finished first, so that a run never resumes between the
+        // two.
+        if (interrupt_guard::requested() && state_.batch < batches_) {
+          save_last();
+          return interrupted_result();
+        }
+      }
+      end_epoch(report, validation, seconds_since(started));
+      if (interrupt_guard::requested() && state_.epoch < options_.epochs) return interrupted_result();
+    }
+    return result(finished);
+  }
+
+  std::filesystem::path best_file() const { return options_.folder / "best.safetensors"; }
+  std::filesystem::path last_file() const { return options_.folder / "last.safetensors"; }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  static constexpr const char* first_moment = "training.adam.m";
+  static constexpr const char* second_moment = "training.adam.v";
+
+  static double seconds_since(clock::time_point start) {
+    return std::chrono::duration<double>(clock::now() - start).count();
+  }
+
+  /// One step of the optimizer; returns how many images it saw.
+  int step(loader& training, epoch_report& report) {
+    report.rate = options_.schedule.rate(moments_.step, total_steps_);
+    const int group = std::min(options_.accumulate, batches_ - state_.batch);
+    int images = 0;
+    for (int i = 0; i < group; ++i) {
+      const batch& next = training.next();
+      const loss_result loss = add_gradient(next, i > 0, 1.0 / group);
+      if (!std::isfinite(loss.total))
+        throw error(
+            "the loss is not finite (" + std::to_string(loss.total) + ") in epoch " +
+            std::to_string(report.epoch) + ", step " + std::to_string(moments_.step + 1) +
+            "; a smaller --lr may help. The last good checkpoint is kept" +
+            (std::filesystem::exists(last_file()) ? ": " + last_file().string() : " where one was written"));
+      state_.loss_sum += loss.total;
+      state_.dice_sum += loss.dice;
+      ++state_.batch;
+      images += next.count;
+    }
+    options_.optimizer(net_.backend(), report.rate, net_.parameters(), net_.gradients(), moments_);
+    net_.parameters_changed();
+    state_.adam_steps = moments_.step;
+    return images;
+  }
+
+  /// Forward, loss and backward of one batch.
+  loss_result add_gradient(const batch& images, bool accumulate, double scale) {
+    // A momentum of 0.99 would still remember the initial statistics after hundreds of steps: the window
+    // grows with the run instead, until it is as long as the layers ask for.
+    const auto seen = static_cast<float>(static_cast<std::int64_t>(state_.epoch) * batches_ + state_.batch);
+    const auto logits =
+        net_.forward({images.images.data(), images.count, Network::input_shape}, (1 + seen) / (10 + seen));
+    const auto gradient = net_.output_gradient();
+    std::span<const scalar> weights;
+    if (options_.boundary_weighted) {
+      const tensor_view<scalar> view{weights_.data(), images.count, Network::output_shape};
+      boundary_weight{}(net_.backend(),
+                        tensor_view<const scalar>{images.masks.data(), images.count, Network::output_shape},
+                        view, workspace_);
+      weights = {view.data, view.size()};
+    }
+    const loss_result loss =
+        options_.loss(net_.backend(), {logits.data, logits.size()}, images.masks, weights,
+                      {gradient.data, gradient.size()}, static_cast<scalar>(scale));
+    net_.backward(accumulate);
+    return loss;
+  }
+
+  void end_epoch(epoch_report& report, loader& validation, double seconds) {
+    report.loss = state_.loss_sum / batches_;
+    report.dice = state_.dice_sum / batches_;
+    report.validation = validate(validation);
+    report.best = report.validation.dice > state_.best_dice;
+    options_.schedule.on_epoch_end(1.0 - report.validation.dice);
+    state_.schedule = options_.schedule.state;
+    ++state_.epoch;
+    state_.batch = 0;
+    state_.loss_sum = state_.dice_sum = 0;
+    if (report.best) {
+      state_.best_dice = report.validation.dice;
+      state_.best_epoch = report.epoch;
+      save(best_file(), false);
+    }
+    const bool over = state_.epoch == options_.epochs || stale() || interrupt_guard::requested();
+    if (over || seconds_since(saved_) >= options_.save_interval) save_last();
+    char line[200];
+    std::snprintf(line, sizeof line,
+                  "epoch %*d/%d  loss %.4f  dice %.4f | validation dice %.4f  iou %.4f%s | %.1f img/s  %s",
+                  digits(options_.epochs), report.epoch, options_.epochs, report.loss, report.dice,
+                  report.validation.dice, report.validation.iou, report.best ? " *" : "  ",
+                  report.images_per_second, as_time(seconds).c_str());
+    progress_.finish(line);
+    if (on_epoch) on_epoch(report);
+  }
+
+  /// Scores of the validation pictures at the network's size, with the weights of inference.
+  segmentation_summary validate(loader& validation) {
+    std::vector<image_score> scores;
+    for (int b = 0; b < validation.batches_per_epoch(); ++b) {
+      const batch& next = validation.next();
+      const auto probabilities = net_.infer({next.images.data(), next.count, Network::input_shape});
+      constexpr std::size_t size = Network::output_shape.size();
+      for (std::size_t i = 0; i < static_cast<std::size_t>(next.count); ++i)
+        scores.push_back({std::to_string(next.indices[i]),
+                          compare(std::span<const float>(probabilities.data + i * size, size),
+                                  std::span<const float>(next.masks).subspan(i * size, size))});
+    }
+    return summarise(scores);
+  }
+
+  void show(const epoch_report& report, int images) {
+    const double left = options_.epochs - state_.epoch - static_cast<double>(state_.batch) / batches_;
+    char line[200];
+    std::snprintf(line, sizeof line, "epoch %*d/%d  batch %*d/%d  loss %.4f  dice %.4f | %.1f img/s  %s left",
+                  digits(options_.epochs), report.epoch, options_.epochs, digits(batches_), state_.batch,
+                  batches_, state_.loss_sum / state_.batch, state_.dice_sum / state_.batch,
+                  report.images_per_second, as_time(left * images / report.images_per_second).c_str());
+    progress_.update(line);
+  }
+  static int digits(int number) { return static_cast<int>(std::to_string(number).size()); }
+
+  bool stale() const {
+    return options_.patience > 0 && state_.epoch - state_.best_epoch >= options_.patience;
+  }
+
+  void save_last() {
+    save(last_file(), true);
+    saved_ = clock::now();
+  }
+
+  void save(const std::filesystem::path& file, bool with_training) {
+    checkpoint_metadata metadata = options_.metadata;
+    metadata["metrics"] =
+        nlohmann::json{{"validation_dice", state_.best_dice}, {"epoch", state_.best_epoch}}.dump();
+    std::vector<stored_tensor> more;
+    if (with_training) {
+      metadata[training_state::key] = state_.to_text();
+      more.push_back({first_moment, dtype::f32, {m_.size()}, std::as_bytes(m_.span())});
+      more.push_back({second_moment, dtype::f32, {v_.size()}, std::as_bytes(v_.span())});
+    }
+    save_checkpoint(file, net_, metadata, std::move(more));
+  }
+
+  training_result interrupted_result() {
+    progress_.finish("interrupted in epoch " + std::to_string(state_.epoch + 1) + " after batch " +
+                     std::to_string(state_.batch) + " of " + std::to_string(batches_) +
+                     "; continue with --resume " + last_file().string());
+    return result(training_result::end::interrupted);
+  }
+
+  training_result result(training_result::end how) const {
+    return {how, state_.best_dice, state_.best_epoch, state_.epoch};
+  }
+
+  Network& net_;
+  training_options options_;
+  training_state state_;
+  aligned_buffer<scalar> m_, v_;
+  adam_state<scalar> moments_;
+  std::vector<scalar> weights_;  ///< of the pixels, for the boundary-weighted loss
+  std::vector<double> workspace_;
+  progress_line progress_;
+  int batches_ = 0;
+  std::int64_t total_steps_ = 0;
+  clock::time_point saved_;
+};
+
+}  // namespace segnet

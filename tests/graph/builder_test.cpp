@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include <segnet/layers/graph_builder.hpp>
+
+#include <catch2/catch.hpp>
+#include <string>
+
+using namespace segnet;
+
+namespace {
+
+constexpr auto two_levels() {
+  graph_builder g;
+  value x = g.input({12, 20, 3});
+  value skip;
+  {
+    auto level = g.scope("encoder", 0);
+    skip = g("conv", conv2d{.channels = 5}, x);
+    x = g(max_pool{2}, skip);
+    auto inner = g.scope("inner");
+    x = g(conv2d{.channels = 7, .kernel = 1}, x);
+  }
+  x = g(upsample{2}, x);
+  g.output(g("joined", concat{}, skip, x));
+  return g.finish();
+}
+
+// Shapes are inferred while compiling.
+constexpr auto built = two_levels();
+static_assert(built.valid());
+static_assert(built.nodes.size() == 6);
+static_assert(built.input_shape() == shape{12, 20, 3});
+static_assert(built.nodes[1].dims == shape{12, 20, 5});
+static_assert(built.nodes[2].dims == shape{6, 10, 5});
+static_assert(built.nodes[3].dims == shape{6, 10, 7});
+static_assert(built.nodes[4].dims == shape{12, 20, 7});
+static_assert(built.output_shape() == shape{12, 20, 12});
+static_assert(built.inputs_of(5).list[0] == shape{12, 20, 5} &&
+              built.inputs_of(5).list[1] == shape{12, 20, 7});
+// Cutting the spare room off changes nothing.
+static_assert(built.fitted<6>().output_shape() == shape{12, 20, 12});
+static_assert(sizeof(built.fitted<6>()) * 20 < sizeof(built));
+
+template <class Build>
+graph_mistake mistake(Build build) {
+  graph_builder g;
+  build(g);
+  return g.finish().mistake;
+}
+
+}  // namespace
+
+TEST_CASE("names come from scopes, labels, or types and numbers", "[graph]") {
+  CHECK(built.nodes[0].label.view() == "input");
+  CHECK(built.nodes[1].label.view() == "encoder.0.conv");
+  CHECK(built.nodes[2].label.view() == "encoder.0.max_pool_0");
+  CHECK(built.nodes[3].label.view() == "encoder.0.inner.conv2d_1");
+  CHECK(built.nodes[4].label.view() == "upsample_0");  // both scopes ended
+  CHECK(built.nodes[5].label.view() == "joined");
+}
+
+TEST_CASE("a value's shape can be asked for", "[graph]") {
+  graph_builder g;
+  const value x = g(max_pool{4}, g.input({8, 16, 2}));
+  CHECK(g.dims(x) == shape{2, 4, 2});
+}
+
+TEST_CASE("the first mistake is the one that is told", "[graph]") {
+  const graph_mistake m = mistake([](auto& g) {
+    value x = g.input({8, 8, 3});
+    x = g(relu{}, x);
+    x = g(max_pool{3}, x);             // call 2: the first mistake
+    x = g(conv2d{.channels = -1}, x);  // ignored, as is what follows
+    g.output(g(add{}, x, value{77}));
+  });
+  CHECK(m.what == graph_error::pooling_needs_input_divisible_by_window);
+  CHECK(m.node == 2);
+  CHECK(m.found == shape{8, 8, 3});
+  CHECK(m.expected == shape{3, 3, 3});
+}
+
+TEST_CASE("every mistake has its code and the number of its call", "[graph]") {
+  using e = graph_error;
+  const auto code = [](auto build) {
+    const graph_mistake m = mistake(build);
+    return std::pair(m.what, m.node);
+  };
+  CHECK(code([](auto&) {}) == std::pair(e::network_has_no_output, 0));
+  CHECK(code([](auto& g) { g(relu{}, g.input({2, 2, 1})); }) == std::pair(e::network_has_no_output, 2));
+  CHECK(code([](auto& g) { g.input({2, 0, 1}); }) == std::pair(e::shape_must_be_positive, 0));
+  CHECK(code([](auto& g) {
+          g.input({2, 2, 1}), g.input({2, 2, 1});
+        }) == std::pair(e::input_must_come_first_and_only_once, 1));
+  CHECK(code([](auto& g) { g(relu{}, value{0}); }) == std::pair(e::value_does_not_belong_to_this_graph, 0));
+  CHECK(code([](auto& g) {
+          g(relu{}, g.input({2, 2, 1})), g(relu{}, value{2});
+        }) == std::pair(e::value_does_not_belong_to_this_graph, 2));
+  CHECK(code([](auto& g) {
+          g.input({2, 2, 1}), g.output(value{});
+        }) == std::pair(e::value_does_not_belong_to_this_graph, 1));
+  CHECK(code([](auto& g) { g(upsample{0}, g.input({2, 2, 1})); }) == std::pair(e::shape_must_be_positive, 1));
+  CHECK(code([](auto& g) {
+          value x = g.input({2, 2, 1});
+          for (int i = 0; i < max_nodes; ++i) x = g(relu{}, x);
+        }) == std::pair(e::too_many_layers, max_nodes));
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// From a checkpoint file to a network that is ready to segment photographs, whichever it is.
+#pragma once
+
+#include <segnet/inference/segmenter.hpp>
+#include <segnet/network/checkpoint.hpp>
+#include <segnet/network/summary.hpp>
+
+#include "carvana_networks.hpp"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace carvana {
+
+struct loaded_network {
+  segnet::checkpoint_header header;
+  segnet::segmenter segment;
+  std::string description;  ///< "7-2-7-1, 128x128, 59,973,185 parameters, 4 threads"
+};
+
+/// The checkpoint says which network it holds. Threads as in network_options. Throws segnet::error.
+inline loaded_network load_network(const std::filesystem::path& weights, int threads) {
+  const segnet::safetensors_file file(weights);
+  const auto header = segnet::checkpoint_header::from(file);
+  if (header.network != "carvana" || header.height != header.width)
+    throw segnet::file_error(weights, "holds the network " + segnet::detail::json_quoted(header.network) +
+                                          " for " + std::to_string(header.width) + "x" +
+                                          std::to_string(header.height) +
+                                          " pixels, expected \"carvana\" for a square");
+  return with_network(header.variant, header.height, [&]<class Definition>(std::type_identity<Definition>) {
+    using network = segnet::network<Definition>;
+    auto net = std::make_shared<network>(segnet::network_options{.threads = threads, .training = false});
+    load_checkpoint(file, *net);
+    std::string description = header.variant + ", " + std::to_string(header.width) + "x" +
+                              std::to_string(header.height) + ", " +
+                              segnet::with_thousands(network::parameter_count) + " parameters, " +
+                              std::to_string(net->backend().threads()) + " threads";
+    return loaded_network{header, segnet::segmenter(std::move(net)), std::move(description)};
+  });
+}
+
+}  // namespace carvana

@@ -101,6 +101,9 @@ TEST_CASE("Rotation respects the shape of the photograph's pixels", "[data]") {
   const float x = 9.5f, y = 9.5f - 6.0f;
   CHECK(a.xx * x + a.xy * y + a.x0 == Approx(9.5 + 3.0));
   CHECK(a.yx * x + a.yy * y + a.y0 == Approx(9.5));
+  // And what was 6 below it comes to lie 6 to the right, 3 pixels here.
+  CHECK(a.xx * 12.5f + a.xy * 9.5f + a.x0 == Approx(9.5));
+  CHECK(a.yx * 12.5f + a.yy * 9.5f + a.y0 == Approx(9.5 + 6.0));
 }
 
 TEST_CASE("A warp agrees with a plain reference", "[data]") {

@@ -96,7 +96,8 @@ TEST_CASE("A picture cut off anywhere is refused", "[data]") {
     for (std::size_t size = 1; size + 8 < bytes.size(); size += 1 + bytes.size() / 60) {
       INFO(kind << " cut to " << size << " of " << bytes.size());
       write_file(folder / "cut", {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)});
-      CHECK_THROWS_AS(read_image(folder / "cut"), file_error);
+      const std::string message = message_of<file_error>([&] { read_image(folder / "cut"); });
+      CHECK_THAT(message, Contains(size < 8 ? "not an image" : "truncated") || Contains("truncated"));
     }
   }
 }
@@ -126,9 +127,11 @@ TEST_CASE("A JPEG whose Huffman table claims too many codes is refused", "[data]
   temporary_folder folder;
   write_jpeg(folder / "p.jpg", noise(16, 16, 3), 80);
   auto bytes = content(folder / "p.jpg");
-  const std::vector<std::uint8_t> marker{0xff, 0xc4};
-  const auto table = std::search(bytes.begin(), bytes.end(), marker.begin(), marker.end()) + 4;
-  std::fill(table + 1, table + 17, std::uint8_t{255});
+  // A segment that is as long as it claims, with 16 x 17 = 272 codes where 256 is the most.
+  std::vector<std::uint8_t> segment{0xff, 0xc4, 1, 35, 0};
+  segment.insert(segment.end(), 16, 17);
+  segment.insert(segment.end(), 272, 0);
+  bytes.insert(bytes.begin() + 2, segment.begin(), segment.end());
   write_file(folder / "p.jpg", bytes);
   CHECK_THAT(message_of<file_error>([&] { read_image(folder / "p.jpg"); }),
              Contains("p.jpg: damaged picture"));

@@ -45,7 +45,7 @@ struct image {
 namespace detail {
 /// Decodes the content of `file`; see read_image().
 inline image decode_image(const std::filesystem::path& file, byte_span bytes, int channels) {
-  // stb fills what a cut-off JPEG or GIF lacks with grey or zeros and calls it a success.
+  // What a cut-off GIF lacks, or with some versions a JPEG, stb fills with zeros and calls it a success.
   if (const std::string problem = detail::container_problem(bytes); !problem.empty())
     throw file_error(file, problem);
 

@@ -197,6 +197,20 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
   T* sums = chunks == 1 ? dweight : memory.shared;
   int panels = 0;
   for (const auto& source : sources) panels += (source.channels + plan_type::panel - 1) / plan_type::panel;
+  // At 1 x 1 pixels most taps meet padding only: their part of dW is cleared in long runs beforehand.
+  const gather_axis ys{g.h, g.stride, g.pad_top, false}, xs{g.w, g.stride, g.pad_left, false};
+  bool unused = false;
+  for (int r = 0; r < g.kernel_h; ++r) unused |= !ys.used(r, g.out_h);
+  for (int s = 0; s < g.kernel_w; ++s) unused |= !xs.used(s, g.out_w);
+  const bool cleared = unused && chunks == 1 && !accumulate;
+  if (cleared) {
+    constexpr std::size_t grain = 1 << 14;
+    pool.run(static_cast<int>((weights + grain - 1) / grain), [&](int task, int) {
+      T* const begin = dweight + static_cast<std::size_t>(task) * grain;
+      std::fill(begin, std::min(begin + grain, dweight + weights), T{0});
+    });
+  }
+
   if (rows_form) {
     const std::ptrdiff_t rows = std::ptrdiff_t{batch} * g.out_h;
     const auto parts = static_cast<std::ptrdiff_t>(chunks), band = (rows + parts - 1) / parts;
@@ -222,7 +236,7 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
       }
       weights_task<T>(g, dy, sums + part * weights, memory.of(thread))
           .run(part * chunk, std::min((part + 1) * chunk, pixels), group, *source, offset,
-               panel * plan_type::panel, r, chunks == 1 && accumulate);
+               panel * plan_type::panel, r, chunks == 1 && (accumulate || cleared));
     });
   }
 

@@ -134,7 +134,7 @@ TEST_CASE("A JPEG whose Huffman table claims too many codes is refused", "[data]
   bytes.insert(bytes.begin() + 2, segment.begin(), segment.end());
   write_file(folder / "p.jpg", bytes);
   CHECK_THAT(message_of<file_error>([&] { read_image(folder / "p.jpg"); }),
-             Contains("p.jpg: damaged picture"));
+             Contains("p.jpg: damaged picture: its JPEG tables"));
 }
 
 TEST_CASE("Padding between the segments of a JPEG is skipped", "[data]") {

@@ -10,7 +10,8 @@
 // and, where it needs them (absent means "none"):
 //
 //   constexpr parameter_specs parameters(std::span<const shape> inputs) const;
-//   static constexpr backward_needs needs;                  values that backward() reads again
+//   static constexpr backward_needs needs;                  values that backward() reads again; a member
+//                                                           function needs() where that depends on the layer
 //   constexpr saved_size saved(std::span<const shape> inputs) const;    what forward() keeps for backward()
 //   template <class Backend> static constexpr / member workspace(...)   scratch, see layer_workspace()
 //   static constexpr bool in_place = true;                  output may overwrite the only input
@@ -18,7 +19,8 @@
 //
 // Three more members let the fusion passes (graph/passes.hpp) work without knowing any layer by name:
 //
-//   activation act;                        a layer that can apply an activation to what it writes
+//   activation act;                        a layer that can apply an activation to what it writes, and whose
+//                                          backward() takes that into account
 //   static constexpr activation fuses_as;  a layer that is such an activation
 //   sources reads;                         a layer that reads concatenated, upsampled inputs in place
 #pragma once
@@ -101,8 +103,10 @@ constexpr parameter_specs parameters_of(const L& l, std::span<const shape> in) {
 }
 
 template <layer L>
-constexpr backward_needs needs_of(const L&) {
-  if constexpr (requires { L::needs; })
+constexpr backward_needs needs_of([[maybe_unused]] const L& l) {
+  if constexpr (requires { l.needs(); })
+    return l.needs();
+  else if constexpr (requires { L::needs; })
     return L::needs;
   else
     return {};

@@ -28,7 +28,6 @@ struct conv2d {
   sources reads{};                    ///< set by a pass
 
   static constexpr std::string_view type_name = "conv2d";
-  static constexpr backward_needs needs{.inputs = true};
   static constexpr bool accepts_folded_batch_norm = true;
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
@@ -43,6 +42,9 @@ struct conv2d {
     const conv2d_geometry g = geometry(in);
     return shape{g.out_h, g.out_w, channels};
   }
+
+  /// The output tells where a ReLU let the gradient through.
+  constexpr backward_needs needs() const { return {.inputs = true, .output = act != activation::none}; }
 
   constexpr parameter_specs parameters(std::span<const shape> in) const {
     parameter_specs specs;
@@ -76,9 +78,10 @@ struct conv2d {
     const workspace_size data = Backend::conv2d_backward_data_workspace(g);
     const workspace_size weights = Backend::conv2d_backward_weights_workspace(g);
     need.scratch = {std::max(data.per_thread, weights.per_thread), std::max(data.shared, weights.shared)};
-    // The gradient of the concatenated input stands here before it is handed out to the sources.
+    // The gradient before the activation; that of the concatenated input, before it is handed out to the sources.
+    if (act != activation::none) need.per_image += shape{g.out_h, g.out_w, g.out_channels}.size();
     if (!reads_one_plain_input(static_cast<int>(in.size())))
-      need.per_image = shape{g.h, g.w, g.in_channels}.size();
+      need.per_image += shape{g.h, g.w, g.in_channels}.size();
     return need;
   }
 
@@ -97,6 +100,12 @@ struct conv2d {
     const auto [g, from] = read<T>(ctx);
     Backend& backend = *ctx.backend;
     const T* dy = ctx.output_gradient.data;
+    T* workspace = ctx.workspace;
+    if (act == activation::relu) {
+      backend.relu_backward(ctx.output_gradient.size(), ctx.output.data, dy, workspace, false);
+      dy = workspace;
+      workspace += ctx.output_gradient.size();
+    }
     backend.conv2d_backward_weights(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
                                     dy, ctx.parameter_gradients[0],
                                     bias ? ctx.parameter_gradients[1] : nullptr, ctx.accumulate_parameters,
@@ -109,16 +118,16 @@ struct conv2d {
                                    ctx.accumulate[0], ctx.scratch);
       return;
     }
-    backend.conv2d_backward_data(g, ctx.batch, dy, ctx.parameters[0], ctx.workspace, false, ctx.scratch);
+    backend.conv2d_backward_data(g, ctx.batch, dy, ctx.parameters[0], workspace, false, ctx.scratch);
     for (int i = 0, offset = 0; i < ctx.input_count; ++i) {
       const tensor_view<T>& dx = ctx.input_gradients[static_cast<std::size_t>(i)];
       const bool accumulate = ctx.accumulate[static_cast<std::size_t>(i)];
       if (dx.data != nullptr) {
         if (reads.upsample[i] > 1)
-          backend.upsample_nearest_backward(reads.upsample[i], ctx.batch, dx.dims, ctx.workspace, dx.data,
+          backend.upsample_nearest_backward(reads.upsample[i], ctx.batch, dx.dims, workspace, dx.data,
                                             accumulate, g.in_channels, offset);
         else
-          backend.copy_channels(dx.rows(), dx.dims.c, ctx.workspace, g.in_channels, offset, dx.data,
+          backend.copy_channels(dx.rows(), dx.dims.c, workspace, g.in_channels, offset, dx.data,
                                 dx.dims.c, 0, accumulate);
       }
       offset += dx.dims.c;

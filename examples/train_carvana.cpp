@@ -67,7 +67,7 @@ pictures find_pictures(const options& o) {
 template <class Network>
 void show_some(Network& net, const picture_source& source, const fs::path& folder) {
   fs::create_directories(folder);
-  segmenter<Network> segment(net);
+  segmenter segment(net);
   const int count = std::min(8, source.size);
   for (int i = 0; i < count; ++i) {
     const labelled_photo pair = source.read(static_cast<int>(static_cast<long>(i) * source.size / count));

@@ -24,7 +24,7 @@ struct evaluation_options {
   double threshold = 0.5;     ///< probabilities above it are the object
   bool mirrored_too = false;  ///< test-time augmentation, see segmenter
   int decode_ahead = 2;       ///< photographs that are decoded in the background meanwhile
-  std::function<void(int done, int all)> on_image;  ///< after each photograph
+  std::function<void(int done, int all)> on_image = {};  ///< after each photograph
 };
 
 /// One entry per photograph, in the source's order.

@@ -67,12 +67,12 @@ constexpr bool above(T value, [[maybe_unused]] T threshold) {
 /// above `threshold`, soft masks above 0.5. Throws argument_error where the sizes differ.
 template <class P, class M>
 confusion compare(std::span<P> prediction, std::span<M> mask, double threshold = 0.5) {
-  using value = std::remove_const_t<P>;
+  using probability = std::remove_const_t<P>;
   using truth = std::remove_const_t<M>;
   if (prediction.size() != mask.size())
     throw argument_error("compare: the prediction has " + std::to_string(prediction.size()) +
                          " pixels, the mask " + std::to_string(mask.size()));
-  const auto limit = static_cast<value>(threshold);
+  const auto limit = static_cast<probability>(threshold);
   constexpr auto half = static_cast<truth>(0.5);
   confusion counts;
   // Narrow counters, emptied now and then, let the compiler count a whole vector at once.
@@ -81,7 +81,7 @@ confusion compare(std::span<P> prediction, std::span<M> mask, double threshold =
     const std::size_t end = std::min(begin + block, mask.size());
     std::uint32_t predicted = 0, actual = 0, both = 0;
     for (std::size_t i = begin; i < end; ++i) {
-      const std::uint32_t p = detail::above<value>(prediction[i], limit),
+      const std::uint32_t p = detail::above<probability>(prediction[i], limit),
                           m = detail::above<truth>(mask[i], half);
       predicted += p;
       actual += m;

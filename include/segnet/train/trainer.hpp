@@ -12,6 +12,7 @@
 #include <segnet/train/progress.hpp>
 #include <segnet/train/training_state.hpp>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -24,15 +25,23 @@ namespace segnet {
 struct training_options {
   int epochs = 20;
   int accumulate = 1;  ///< batches whose gradients make one step
-  learning_rate_schedule schedule;
-  bce_dice loss;
+  learning_rate_schedule schedule{};
+  bce_dice loss{};
   bool boundary_weighted = false;
-  adam optimizer;
-  int patience = 0;              ///< stop after so many epochs without a better validation Dice; 0: never
-  std::filesystem::path folder;  ///< takes best.safetensors and last.safetensors; must exist
+  adam optimizer{};
+  int patience = 0;                ///< stop after so many epochs without a better validation Dice; 0: never
+  std::filesystem::path folder{};  ///< takes best.safetensors and last.safetensors; must exist
   double save_interval =
       60;  ///< seconds between two of last.safetensors, which holds three times the weights
-  checkpoint_metadata metadata;  ///< for every checkpoint
+  checkpoint_metadata metadata{};  ///< for every checkpoint
+};
+
+/// What is known after a step of the optimizer.
+struct step_report {
+  int epoch = 0;              ///< from 1
+  std::int64_t step = 0;      ///< from 1, over all epochs
+  double loss = 0, dice = 0;  ///< means over the step's batches
+  double rate = 0;            ///< learning rate
 };
 
 /// What is known after an epoch.
@@ -41,7 +50,7 @@ struct epoch_report {
   double loss = 0, dice = 0;  ///< means over the epoch's batches; Dice is the loss's soft one
   double rate = 0;            ///< learning rate of the last step
   double images_per_second = 0;
-  segmentation_summary validation;  ///< at the network's size
+  segmentation_summary validation{};  ///< at the network's size
   bool best = false;
 };
 
@@ -81,6 +90,7 @@ class trainer {
     positive("accumulate", options_.accumulate);
   }
 
+  std::function<void(const step_report&)> on_step;
   /// Called after each epoch, once its checkpoints are written.
   std::function<void(const epoch_report&)> on_epoch;
 
@@ -151,16 +161,14 @@ class trainer {
   int step(loader& training, epoch_report& report) {
     report.rate = options_.schedule.rate(moments_.step, total_steps_);
     const int group = std::min(options_.accumulate, batches_ - state_.batch);
+    step_report done{.epoch = report.epoch, .step = moments_.step + 1, .rate = report.rate};
     int images = 0;
     for (int i = 0; i < group; ++i) {
       const batch& next = training.next();
       const loss_result loss = add_gradient(next, i > 0, 1.0 / group);
-      if (!std::isfinite(loss.total))
-        throw error(
-            "the loss is not finite (" + std::to_string(loss.total) + ") in epoch " +
-            std::to_string(report.epoch) + ", step " + std::to_string(moments_.step + 1) +
-            "; a smaller --lr may help. The last good checkpoint is kept" +
-            (std::filesystem::exists(last_file()) ? ": " + last_file().string() : " where one was written"));
+      if (!std::isfinite(loss.total)) fail_not_finite("loss", loss.total, done.step);
+      done.loss += loss.total / group;
+      done.dice += loss.dice / group;
       state_.loss_sum += loss.total;
       state_.dice_sum += loss.dice;
       ++state_.batch;
@@ -169,7 +177,16 @@ class trainer {
     options_.optimizer(net_.backend(), report.rate, net_.parameters(), net_.gradients(), moments_);
     net_.parameters_changed();
     state_.adam_steps = moments_.step;
+    if (on_step) on_step(done);
     return images;
+  }
+
+  [[noreturn]] void fail_not_finite(const char* what, double found, std::int64_t step) const {
+    throw error("the " + std::string(what) + " is not finite (" + std::to_string(found) + ") in epoch " +
+                std::to_string(state_.epoch + 1) + ", step " + std::to_string(step) +
+                "; a lower learning rate may help. " +
+                (std::filesystem::exists(last_file()) ? "The last good checkpoint is " + last_file().string()
+                                                      : std::string("No checkpoint was written before")));
   }
 
   /// Forward, loss and backward of one batch.
@@ -196,6 +213,9 @@ class trainer {
   }
 
   void end_epoch(epoch_report& report, loader& validation, double seconds) {
+    // The last step's loss was finite before the step: nothing else has looked at what it made.
+    if (const double sum = parameter_sum(); !std::isfinite(sum))
+      fail_not_finite("sum of the parameters", sum, moments_.step);
     report.loss = state_.loss_sum / batches_;
     report.dice = state_.dice_sum / batches_;
     report.validation = validate(validation);
@@ -220,6 +240,17 @@ class trainer {
                   report.images_per_second, as_time(seconds).c_str());
     progress_.finish(line);
     if (on_epoch) on_epoch(report);
+  }
+
+  double parameter_sum() {
+    const auto p = net_.parameters();
+    return net_.backend().template parallel_sum<1>(p.size(), 1 << 16,
+                                                   [p](std::size_t begin, std::size_t end) {
+                                                     double sum = 0;
+                                                     for (std::size_t i = begin; i < end; ++i)
+                                                       sum += static_cast<double>(p[i]);
+                                                     return std::array<double, 1>{sum};
+                                                   })[0];
   }
 
   /// Scores of the validation pictures at the network's size, with the weights of inference.

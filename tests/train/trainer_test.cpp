@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+#include <segnet/data/synthetic.hpp>
+#include <segnet/models/carvana.hpp>
+#include <segnet/train/trainer.hpp>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+namespace fs = std::filesystem;
+using namespace segnet;
+
+namespace {
+
+using net_t = network<carvana_network<32, 32, 8, 8>>;
+
+struct folder {
+  fs::path path;
+  explicit folder(const std::string& label) : path(fs::temp_directory_path() / ("segnet_trainer_" + label)) {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~folder() { fs::remove_all(path); }
+};
+
+std::string bytes_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// One run over 32 generated pictures, 8 batches of 4 in an epoch; with `resume` it continues that file.
+struct setup {
+  fs::path out;
+  int epochs = 3, threads = 1, accumulate = 1;
+  fs::path resume = {};
+  double rate = 1e-2;
+  int patience = 0;
+  int interrupt_at_step = -1, interrupt_after_epoch = -1;
+  bool boundary_weighted = false;
+  schedule_kind schedule = schedule_kind::one_cycle;
+
+  training_result run(std::vector<epoch_report>* reports = nullptr, double scale_weights = 1) const {
+    net_t net({.batch = 4, .threads = threads});
+    training_options how;
+    how.epochs = epochs;
+    how.accumulate = accumulate;
+    how.boundary_weighted = boundary_weighted;
+    how.schedule.kind = schedule;
+    how.schedule.peak = rate;
+    how.patience = patience;
+    how.folder = out;
+    how.save_interval = 0;
+    trainer run(net, how);
+    if (resume.empty())
+      net.initialise(5);
+    else
+      run.resume(safetensors_file(resume));
+    for (float& p : net.parameters()) p *= static_cast<float>(scale_weights);
+    loader_options load{.height = 32,
+                        .width = 32,
+                        .batch_size = 4,
+                        .drop_last = true,
+                        .augment = augment_options{},
+                        .seed = 2};
+    run.start(load);
+    loader training(synthetic_source(1, 0, 2, 48, 32), load);
+    loader validation(synthetic_source(1, 2, 1, 48, 32),
+                      {.height = 32, .width = 32, .batch_size = 4, .shuffle = false});
+    run.on_step = [&](const step_report& s) {
+      if (s.step == interrupt_at_step) std::raise(SIGINT);
+    };
+    run.on_epoch = [&](const epoch_report& e) {
+      if (e.epoch == interrupt_after_epoch) std::raise(SIGTERM);
+      if (reports != nullptr) reports->push_back(e);
+    };
+    return run.run(training, validation);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("training lowers the loss and keeps the best and the last checkpoint", "[train]") {
+  const folder f("plain");
+  std::vector<epoch_report> reports;
+  const training_result result = setup{.out = f.path, .epochs = 6}.run(&reports);
+  REQUIRE(result.how == training_result::end::finished);
+  REQUIRE(reports.size() == 6);
+  CHECK(reports.back().loss < 0.8 * reports.front().loss);
+  CHECK(result.best_dice > 0.5);
+  CHECK(result.best_dice == reports[static_cast<std::size_t>(result.best_epoch - 1)].validation.dice);
+
+  // The best checkpoint scores again what it scored: running statistics are in it.
+  net_t net({.batch = 4, .threads = 1});
+  load_checkpoint(safetensors_file(f.path / "best.safetensors"), net);
+  CHECK(safetensors_file(f.path / "best.safetensors").find("training.adam.m") == nullptr);
+  CHECK(safetensors_file(f.path / "last.safetensors").find("training.adam.m") != nullptr);
+}
+
+TEST_CASE("an interrupted run resumes bit for bit, with other threads", "[train]") {
+  const folder whole("whole"), parts("parts");
+  setup straight{.out = whole.path};
+  SECTION("plain") {}
+  SECTION("accumulated") { straight.accumulate = 3; }
+  SECTION("boundary weights and plateau") {
+    straight.boundary_weighted = true;
+    straight.schedule = schedule_kind::plateau;
+  }
+  REQUIRE(straight.run().how == training_result::end::finished);
+
+  setup first = straight, rest = straight;
+  first.out = rest.out = parts.path;
+  rest.resume = parts.path / "last.safetensors";
+  rest.threads = 2;
+  for (const bool in_the_middle : {true, false}) {
+    if (in_the_middle)
+      first.interrupt_at_step = 4;
+    else
+      first.interrupt_at_step = -1, first.interrupt_after_epoch = 1;
+    REQUIRE(first.run().how == training_result::end::interrupted);
+    CHECK(bytes_of(parts.path / "last.safetensors") != bytes_of(whole.path / "last.safetensors"));
+    REQUIRE(rest.run().how == training_result::end::finished);
+    CHECK(bytes_of(parts.path / "last.safetensors") == bytes_of(whole.path / "last.safetensors"));
+    CHECK(bytes_of(parts.path / "best.safetensors") == bytes_of(whole.path / "best.safetensors"));
+  }
+}
+
+TEST_CASE("a run stops early", "[train]") {
+  const folder f("early");
+  // With a rate of almost zero validation cannot improve for long.
+  const training_result result = setup{.out = f.path, .epochs = 50, .rate = 1e-12, .patience = 2}.run();
+  CHECK(result.how == training_result::end::stopped_early);
+  CHECK(result.epochs == result.best_epoch + 2);
+}
+
+TEST_CASE("a loss that is not finite stops the run and leaves the checkpoints", "[train]") {
+  const folder f("nan");
+  const setup good{.out = f.path, .epochs = 1};
+  good.run();
+  const std::string before = bytes_of(f.path / "last.safetensors");
+  setup bad{.out = f.path, .epochs = 2, .resume = f.path / "last.safetensors"};
+  CHECK_THROWS_WITH(bad.run(nullptr, std::numeric_limits<double>::infinity()),
+                    Catch::Contains("not finite") && Catch::Contains("epoch 2, step 9") &&
+                        Catch::Contains("last.safetensors"));
+  CHECK(bytes_of(f.path / "last.safetensors") == before);
+}
+
+TEST_CASE("what cannot be resumed is refused", "[train]") {
+  const folder f("refused");
+  setup{.out = f.path, .epochs = 1}.run();
+  setup from_best{.out = f.path, .resume = f.path / "best.safetensors"};
+  CHECK_THROWS_WITH(from_best.run(),
+                    Catch::Contains("best.safetensors") && Catch::Contains("no state of training"));
+  net_t net({.batch = 4, .threads = 1});
+  CHECK_THROWS_WITH(trainer(net, {.epochs = 0}), Catch::Contains("epochs: found 0"));
+}
+
+TEST_CASE("a network asks for memory before it takes it", "[train]") {
+  CHECK_THROWS_WITH(net_t({.batch = 4, .threads = 1, .available_memory = 1000}),
+                    Catch::Contains("training needs") && Catch::Contains("available"));
+  CHECK_NOTHROW(net_t({.batch = 4, .threads = 1, .available_memory = net_t::memory.training_bytes(4, 1)}));
+}

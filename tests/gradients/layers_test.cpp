@@ -59,7 +59,7 @@ TEST_CASE("conv2d: several sources, upsampled", "[gradients]") {
 TEST_CASE("batch_norm", "[gradients]") {
   for (int channels : {1, 3, 8, 17}) {
     check(batch_norm{}, {{4, 5, channels}});
-    check(batch_norm{.epsilon = 0.5f, .momentum = 0.5f}, {{3, 3, channels}}, {.batch = 3});
+    check(batch_norm{.epsilon = 0.5, .momentum = 0.5}, {{3, 3, channels}}, {.batch = 3});
     check(batch_norm{.act = activation::relu}, {{4, 5, channels}});
   }
 }

@@ -14,8 +14,8 @@ namespace segnet {
 /// running variance takes the unbiased batch variance). Inference uses the running ones; where the input is
 /// a convolution's they are folded into its weights.
 struct batch_norm {
-  float epsilon = 1e-4f;
-  float momentum = 0.99f;
+  double epsilon = 1e-4;
+  double momentum = 0.99;
   activation act = activation::none;  ///< applied to the output; set by a pass
 
   static constexpr std::string_view type_name = "batch_norm";

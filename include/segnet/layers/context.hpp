@@ -19,7 +19,7 @@ struct layer_context {
   Backend* backend = nullptr;
   int batch = 0;
   bool training = false;     ///< batch statistics instead of running ones
-  float momentum_limit = 1;  ///< of running statistics; below 1 in a run's first steps
+  double momentum_limit = 1;  ///< of running statistics; below 1 in a run's first steps
   std::array<tensor_view<const scalar>, max_inputs> inputs{};
   int input_count = 0;
   std::array<scalar*, max_layer_parameters> parameters{};

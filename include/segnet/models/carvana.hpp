@@ -28,7 +28,7 @@ struct carvana_network {
 
     const auto conv_bn = [&g](value x, std::string_view number, int channels) {
       x = g((name("conv") + number).view(), conv2d{.channels = channels}, x);
-      return g((name("bn") + number).view(), batch_norm{.epsilon = 1e-4f, .momentum = 0.99f}, x);
+      return g((name("bn") + number).view(), batch_norm{.epsilon = 1e-4, .momentum = 0.99}, x);
     };
     const auto conv_bn_relu = [&](value x, std::string_view number, int channels) {
       x = conv_bn(x, number, channels);

@@ -32,7 +32,7 @@ class executor {
            const run_memory<scalar>& memory, int batch)
       : backend_(backend), g_(g), plan_(plan), table_(table), memory_(memory), batch_(batch) {}
 
-  void forward(bool training, float momentum_limit = 1) const {
+  void forward(bool training, double momentum_limit = 1) const {
     for (int i = 0; i < plan_.forward_steps; ++i) {
       const step& s = plan_.steps[i];
       forward_context<Backend> ctx;

@@ -152,7 +152,7 @@ class network {
   /// The forward pass of training: batch statistics, values kept for backward(). Returns the output's
   /// logits where the network ends in a sigmoid, else its output; valid until the next call. Running
   /// statistics move with their layer's momentum, or with `momentum_limit` where that is smaller.
-  images forward(images batch, float momentum_limit = 1) {
+  images forward(images batch, double momentum_limit = 1) {
     check(batch, true);
     dirty_ = true;
     const auto blocks = run_memory(batch.data);
@@ -290,6 +290,7 @@ class network {
 
   template <class Plan>
   scalar* buffer(const Plan& plan, short id, int batch) {
+    if (id < 0) return nullptr;  // nothing to differentiate
     return reinterpret_cast<scalar*>(arena_.data() +
                                      plan.buffers[id].offset * static_cast<std::size_t>(batch));
   }

@@ -16,8 +16,9 @@ using namespace segnet;
 
 namespace {
 
-/// Stands in for a network: the probability of a pixel is its red, so that results can be told beforehand.
-struct red_network {
+/// Stands in for a network: the probability of a pixel is a mean of its colours, so that results can be told
+/// beforehand.
+struct colour_network {
   static constexpr shape input_shape{8, 12, 3}, output_shape{8, 12, 1};
   struct result {
     const float* data;
@@ -25,7 +26,8 @@ struct red_network {
   result infer(tensor_view<const float> x) {
     ++calls;
     for (std::size_t i = 0; i < output.size(); ++i)
-      output[i] = x.data[3 * i] * (i % 12 == 0 ? left_edge : 1.0f);
+      output[i] = (4 * x.data[3 * i] + 2 * x.data[3 * i + 1] + x.data[3 * i + 2]) / 7 *
+                  (i % 12 == 0 ? left_edge : 1.0f);
     return {output.data()};
   }
   std::vector<float> output = std::vector<float>(output_shape.size());
@@ -37,7 +39,7 @@ image gradient(int width, int height) {
   image photo(width, height, 3);
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x)
-      photo.at(x, y)[0] = static_cast<std::uint8_t>(255 * x / std::max(1, width - 1));
+      std::fill_n(photo.at(x, y), 3, static_cast<std::uint8_t>(255 * x / std::max(1, width - 1)));
   return photo;
 }
 
@@ -51,7 +53,7 @@ image random_picture(int width, int height) {
 }  // namespace
 
 TEST_CASE("probabilities come at the photograph's size, whatever it is", "[inference]") {
-  red_network net;
+  colour_network net;
   segmenter segment(net);
   CHECK(segment.width() == 12);
   CHECK(segment.height() == 8);
@@ -64,11 +66,14 @@ TEST_CASE("probabilities come at the photograph's size, whatever it is", "[infer
   // Of the network's size, a picture goes through unchanged.
   const image photo = random_picture(12, 8);
   const auto p = segment.probability(photo);
-  for (std::size_t i = 0; i < p.size(); ++i) CHECK(p[i] == Approx(photo.data[3 * i] / 255.0));
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const std::uint8_t* rgb = photo.data.data() + 3 * i;
+    CHECK(p[i] == Approx((4 * rgb[0] + 2 * rgb[1] + rgb[2]) / 7.0 / 255.0));
+  }
 }
 
 TEST_CASE("probabilities are enlarged before the threshold", "[inference]") {
-  red_network net;
+  colour_network net;
   segmenter segment(net);
   const auto p = segment.probability(gradient(1200, 800));
   // A slope is nearly restored; thresholds of the network's pixels would give 12 steps.
@@ -82,7 +87,7 @@ TEST_CASE("probabilities are enlarged before the threshold", "[inference]") {
 }
 
 TEST_CASE("test-time augmentation is the mean with the mirror image", "[inference]") {
-  red_network net;
+  colour_network net;
   net.left_edge = 0.5f;
   segmenter segment(net);
   const image photo(12, 8, 3, 255);
@@ -90,8 +95,8 @@ TEST_CASE("test-time augmentation is the mean with the mirror image", "[inferenc
   const auto mean = segment.probability_at_network_size(photo, true);
   CHECK(net.calls == 3);
   for (std::size_t i = 0; i < plain.size(); ++i) {
-    CHECK(plain[i] == (i % 12 == 0 ? 0.5f : 1.0f));
-    CHECK(mean[i] == (i % 12 == 0 || i % 12 == 11 ? 0.75f : 1.0f));
+    CHECK(plain[i] == Approx(i % 12 == 0 ? 0.5 : 1.0));
+    CHECK(mean[i] == Approx(i % 12 == 0 || i % 12 == 11 ? 0.75 : 1.0));
   }
   // What each pixel shows stays in its place.
   net.left_edge = 1.0f;
@@ -121,7 +126,7 @@ TEST_CASE("a symmetric picture has a symmetric mean on a real network", "[infere
 }
 
 TEST_CASE("only RGB pictures are segmented", "[inference]") {
-  red_network net;
+  colour_network net;
   segmenter segment(net);
   CHECK_THROWS_WITH(segment.probability(image(10, 10, 1)),
                     Catch::Contains("10x10 pixels with 1 channels, expected an RGB photograph"));

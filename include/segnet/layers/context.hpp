@@ -18,10 +18,11 @@ struct layer_context {
 
   Backend* backend = nullptr;
   int batch = 0;
-  bool training = false;     ///< batch statistics instead of running ones
+  bool training = false;      ///< batch statistics instead of running ones
   double momentum_limit = 1;  ///< of running statistics; below 1 in a run's first steps
   std::array<tensor_view<const scalar>, max_inputs> inputs{};
   int input_count = 0;
+  std::span<const shape> input_shapes;  ///< of the same inputs, as out_shape() takes them
   std::array<scalar*, max_layer_parameters> parameters{};
   // What forward() keeps; null where no backward() will follow: in inference, and in training for a layer
   // through which no gradient flows to any parameter.

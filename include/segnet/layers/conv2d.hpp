@@ -78,7 +78,8 @@ struct conv2d {
     const workspace_size data = Backend::conv2d_backward_data_workspace(g);
     const workspace_size weights = Backend::conv2d_backward_weights_workspace(g);
     need.scratch = {std::max(data.per_thread, weights.per_thread), std::max(data.shared, weights.shared)};
-    // The gradient before the activation; that of the concatenated input, before it is handed out to the sources.
+    // The gradient before the activation; that of the concatenated input, before it is handed out to the
+    // sources.
     if (act != activation::none) need.per_image += shape{g.out_h, g.out_w, g.out_channels}.size();
     if (!reads_one_plain_input(static_cast<int>(in.size())))
       need.per_image += shape{g.h, g.w, g.in_channels}.size();
@@ -127,8 +128,8 @@ struct conv2d {
           backend.upsample_nearest_backward(reads.upsample[i], ctx.batch, dx.dims, workspace, dx.data,
                                             accumulate, g.in_channels, offset);
         else
-          backend.copy_channels(dx.rows(), dx.dims.c, workspace, g.in_channels, offset, dx.data,
-                                dx.dims.c, 0, accumulate);
+          backend.copy_channels(dx.rows(), dx.dims.c, workspace, g.in_channels, offset, dx.data, dx.dims.c, 0,
+                                accumulate);
       }
       offset += dx.dims.c;
     }
@@ -158,12 +159,9 @@ struct conv2d {
       conv2d_geometry geometry;
       std::array<conv2d_source<T>, max_inputs> from{};
     } r;
-    std::array<shape, max_inputs> shapes{};
-    for (std::size_t i = 0; i < static_cast<std::size_t>(ctx.input_count); ++i) {
-      shapes[i] = ctx.inputs[i].dims;
-      r.from[i] = {ctx.inputs[i].data, shapes[i].c, reads.upsample[i]};
-    }
-    r.geometry = geometry({shapes.data(), static_cast<std::size_t>(ctx.input_count)});
+    for (std::size_t i = 0; i < ctx.input_shapes.size(); ++i)
+      r.from[i] = {ctx.inputs[i].data, ctx.input_shapes[i].c, reads.upsample[i]};
+    r.geometry = geometry(ctx.input_shapes);
     return r;
   }
 };

@@ -36,6 +36,8 @@ class executor {
     for (int i = 0; i < plan_.forward_steps; ++i) {
       const step& s = plan_.steps[i];
       forward_context<Backend> ctx;
+      const auto shapes = g_.inputs_of(s.node);
+      ctx.input_shapes = shapes;
       fill(ctx, s);
       ctx.training = training;
       ctx.momentum_limit = momentum_limit;
@@ -49,6 +51,8 @@ class executor {
       const step& s = plan_.steps[i];
       const graph_node& node = g_.nodes[s.node];
       backward_context<Backend> ctx;
+      const auto shapes = g_.inputs_of(s.node);
+      ctx.input_shapes = shapes;
       fill(ctx, s);
       ctx.training = true;
       ctx.output = {data(s.output), batch_, node.dims};

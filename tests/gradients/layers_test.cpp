@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Every layer's backward() against central differences of its forward() in double precision, and its single
-// precision against its double. Measured: at most 3e-10 and 2e-6; a tolerance this tight lets no zero
+// precision against its double. Measured: at most 4.1e-9 and 1.6e-6; a tolerance this tight lets no zero
 // gradient, missing term or wrong sign pass.
 #include <segnet/network/gradient_check.hpp>
 
@@ -18,7 +18,7 @@ void check(const L& l, const std::vector<shape>& inputs, gradient_check_options 
   CAPTURE(r.worst, r.double_error, r.float_error, r.largest_gradient, r.checked);
   CHECK(r.checked > 20);
   CHECK(r.largest_gradient > 0.1);
-  CHECK(r.passed(1e-8, 2e-5));
+  CHECK(r.passed(2e-8, 1e-5));
 }
 
 }  // namespace

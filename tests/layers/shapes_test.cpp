@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// Shapes, parameters and refusals of every layer, while compiling.
+#include <segnet/layers/graph_builder.hpp>
+
+#include <array>
+#include <catch2/catch.hpp>
+
+using namespace segnet;
+
+namespace {
+
+template <class Layer, class... Shapes>
+constexpr shape_result infer(const Layer& l, Shapes... inputs) {
+  const std::array<shape, sizeof...(Shapes)> in{inputs...};
+  return l.out_shape(in);
+}
+constexpr shape s{9, 8, 3};
+
+// "same": the output has ceil(input / stride) pixels, the odd zero goes below and to the right.
+static_assert(infer(conv2d{.channels = 5}, s).value == shape{9, 8, 5});
+static_assert(infer(conv2d{.channels = 5, .kernel = 7}, s).value == shape{9, 8, 5});
+static_assert(infer(conv2d{.channels = 5, .stride = 2}, s).value == shape{5, 4, 5});
+static_assert(infer(conv2d{.channels = 5, .kernel = 1, .stride = 3}, s).value == shape{3, 3, 5});
+static_assert(infer(conv2d{.channels = 5, .pad = padding::valid}, s).value == shape{7, 6, 5});
+static_assert(infer(conv2d{.channels = 5, .kernel = 2, .stride = 2, .pad = padding::valid}, s).value ==
+              shape{4, 4, 5});
+static_assert(infer(conv2d{.channels = 5, .reads = {{1, 2, 1, 1}}}, shape{4, 6, 3}, shape{2, 3, 7}).value ==
+              shape{4, 6, 5});
+constexpr conv2d_geometry strided = conv2d{.channels = 5, .stride = 2}.geometry(std::array{s});
+static_assert(strided.pad_top == 1 && strided.pad_left == 0 && strided.in_channels == 3);
+static_assert(infer(max_pool{2}, shape{4, 6, 3}).value == shape{2, 3, 3});
+static_assert(infer(upsample{3}, shape{4, 6, 3}).value == shape{12, 18, 3});
+static_assert(infer(concat{}, s, shape{9, 8, 4}, shape{9, 8, 1}).value == shape{9, 8, 8});
+static_assert(infer(add{}, s, s).value == s && infer(relu{}, s).value == s && infer(sigmoid{}, s).value == s);
+static_assert(infer(batch_norm{}, s).value == s);
+
+// Refusals name what was found and what was expected.
+static_assert(infer(conv2d{}, s).error == graph_error::channels_must_be_positive);
+static_assert(infer(conv2d{.channels = 5, .kernel = 10, .pad = padding::valid}, s).error ==
+              graph_error::kernel_larger_than_padded_input);
+static_assert(infer(conv2d{.channels = 5}, s, shape{9, 4, 3}).error ==
+              graph_error::concat_needs_equal_height_and_width);
+static_assert(infer(max_pool{2}, s).error == graph_error::pooling_needs_input_divisible_by_window);
+static_assert(infer(max_pool{2}, s).found == s && infer(max_pool{2}, s).expected == shape{2, 2, 3});
+static_assert(infer(concat{}, s, shape{8, 8, 3}).found == shape{8, 8, 3});
+static_assert(infer(concat{}, s, shape{8, 8, 3}).expected == s);
+static_assert(infer(add{}, s, shape{9, 8, 4}).error == graph_error::add_needs_equal_shapes);
+static_assert(infer(add{}, s).error == graph_error::wrong_number_of_inputs);
+static_assert(infer(batch_norm{}, s, s).error == graph_error::wrong_number_of_inputs);
+
+}  // namespace
+
+TEST_CASE("layers say which parameters they own", "[layers]") {
+  const std::array in{s};
+  const parameter_specs conv = conv2d{.channels = 5, .kernel = 7}.parameters(in);
+  REQUIRE(conv.size() == 2);
+  CHECK(conv[0].name == "weight");
+  CHECK(conv[0].size() == 5 * 7 * 7 * 3);
+  CHECK(conv[0].init == initializer::glorot_uniform);
+  CHECK(conv[1].size() == 5);
+  CHECK(conv2d{.channels = 5, .bias = false}.parameters(in).size() == 1);
+  const parameter_specs norm = batch_norm{}.parameters(in);
+  REQUIRE(norm.size() == 4);
+  for (int i = 0; i < 4; ++i) CHECK(norm[i].trainable == (i < 2));
+}

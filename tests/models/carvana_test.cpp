@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// The Carvana networks at full width: counts and memory while compiling, and proofs on their plans. Nothing
+// is run at this size here.
+#include <segnet/models/carvana.hpp>
+#include <segnet/network/network.hpp>
+
+#include "../graph/plan_simulator.hpp"
+
+#include <catch2/catch.hpp>
+#include <memory>
+
+using namespace segnet;
+
+namespace {
+
+using full = network<carvana_7_2_7_1<512>>;
+static_assert(full::parameter_count == 59'973'185);
+static_assert(full::output_shape == shape{512, 512, 1});
+// 229 MiB of weights; with gradients and Adam's moments four times that.
+static_assert(full::memory.parameters > 228_MiB && full::memory.parameters < 229_MiB);
+static_assert(full::memory.training_bytes(4) < 3_GiB);
+static_assert(full::memory.inference_per_image < 30_MiB);
+
+constexpr auto small = carvana_lite<128>::build().finish();
+static_assert(make_parameter_table(small).count > 3'500'000 && make_parameter_table(small).count < 4'100'000);
+
+/// Proves both plans of a definition; they may be larger than what lives at their fullest step by these
+/// factors.
+template <class Definition>
+void prove_plans(double training_factor, double inference_factor) {
+  const auto built = std::make_unique<decltype(Definition::build().finish())>(Definition::build().finish());
+  REQUIRE(built->valid());
+  for (bool training : {false, true}) {
+    CAPTURE(training);
+    const auto g = std::make_unique<std::remove_cvref_t<decltype(*built)>>(
+        training ? training_graph(*built) : inference_graph(*built));
+    const schedule_options options{.training = training};
+    const auto plan = std::make_unique<schedule>(make_schedule<cpu>(*g, options));
+    CHECK(test::check_offsets(*plan) == "");
+    CHECK(test::plan_simulator<cpu, std::remove_cvref_t<decltype(*g)>, schedule>(*g, *plan, options).run() ==
+          "");
+    const double factor = double(plan->bytes_per_image) / double(test::lower_bound(*plan));
+    CHECK(factor < (training ? training_factor : inference_factor));
+  }
+}
+
+}  // namespace
+
+// The factors are those measured, rounded up: 1.000 and 1.167, 1.000 and 1.000, 1.026 and 1.250.
+TEST_CASE("7-2-7-1: the plan loses nothing and wastes little", "[models]") {
+  prove_plans<carvana_7_2_7_1<128>>(1.01, 1.17);
+  prove_plans<carvana_7_2_7_1<256>>(1.01, 1.17);
+  prove_plans<carvana_7_2_7_1<256, 384>>(1.01, 1.17);
+  prove_plans<carvana_7_2_7_1<512>>(1.01, 1.17);
+}
+
+TEST_CASE("lite and 6-2-6-1: the plans lose nothing and waste little", "[models]") {
+  prove_plans<carvana_lite<128>>(1.01, 1.01);
+  prove_plans<carvana_lite<256>>(1.01, 1.01);
+  prove_plans<carvana_6_2_6_1<64>>(1.03, 1.26);
+  prove_plans<carvana_6_2_6_1<512>>(1.03, 1.26);
+}
+
+TEST_CASE("the architecture is the original's", "[models]") {
+  const auto g = std::make_unique<decltype(carvana_7_2_7_1<512>::build().finish())>(
+      carvana_7_2_7_1<512>::build().finish());
+  const auto node = [&](std::string_view label) -> const graph_node& {
+    for (const graph_node& n : g->nodes)
+      if (n.label.view() == label) return n;
+    throw error("no layer " + std::string(label));
+  };
+  const auto reads = [&](std::string_view label, int i) {
+    return g->nodes[node(label).inputs[i]].label.view();
+  };
+  // The pool takes the second batch-norm before its ReLU; the skip is the ReLU of it.
+  CHECK(reads("encoder.3.pool", 0) == "encoder.3.bn2");
+  CHECK(reads("encoder.3.skip", 0) == "encoder.3.bn2");
+  CHECK(reads("decoder.3.concat", 0) == "encoder.3.skip");
+  CHECK(reads("decoder.3.concat", 1) == "decoder.3.up");
+  CHECK(node("center.conv2").dims == shape{4, 4, 768});
+  CHECK(node("decoder.6.concat").dims == shape{8, 8, 768 + 768});
+  CHECK(node("decoder.5.concat").dims == shape{16, 16, 512 + 768});
+  CHECK(node("decoder.0.conv3").dims == shape{512, 512, 8});
+  CHECK(node("classifier").dims == shape{512, 512, 1});
+}
+
+TEST_CASE("an image whose size halves to an odd number is refused", "[models]") {
+  const auto g = carvana_7_2_7_1<192>::build().finish();  // 192 = 3 * 64: the seventh pool finds 3x3
+  CHECK(g.mistake.what == graph_error::pooling_needs_input_divisible_by_window);
+  CHECK(g.mistake.found == shape{3, 3, 768});
+}

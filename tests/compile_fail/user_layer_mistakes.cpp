@@ -7,15 +7,19 @@ using namespace segnet;
 
 struct halve {
   static constexpr std::string_view type_name = "halve";
-#ifndef WITHOUT_OUT_SHAPE
+#if !defined(WITHOUT_OUT_SHAPE) || defined(SEGNET_CORRECTED)
   constexpr shape_result out_shape(std::span<const shape> in) const {
     if (in[0].c > 4) return {graph_error::custom_layer_refuses_shape, in[0], {in[0].h, in[0].w, 4}};
     return in[0];
   }
 #endif
+  template <class Backend>
+  void forward(const forward_context<Backend>&) const {}
+  template <class Backend>
+  void backward(const backward_context<Backend>&) const {}
 };
 
-#ifdef NOT_LISTED
+#if defined(NOT_LISTED) && !defined(SEGNET_CORRECTED)
 using builder = graph_builder<>;
 #else
 using builder = graph_builder<halve>;
@@ -25,10 +29,8 @@ struct my_net {
   static constexpr auto build() {
     builder g;
     const value x = g.input({8, 8, 3});
-#ifdef REFUSED
+#if defined(REFUSED) && !defined(SEGNET_CORRECTED)
     g.output(g(halve{}, g(conv2d{.channels = 16}, x)));
-#elif defined(SEGNET_CORRECTED)
-    g.output(g(relu{}, x));
 #else
     g.output(g(halve{}, x));
 #endif

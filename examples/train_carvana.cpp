@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 namespace fs = std::filesystem;
 using namespace segnet;
@@ -41,8 +42,8 @@ struct options {
 
 constexpr const char* options_key = "training_options";
 
-/// The generated data set: 8 views of each of these cars.
-constexpr int generated_cars = 40, generated_width = 480, generated_height = 320;
+/// The generated data set: all 16 views of each of these cars.
+constexpr int generated_cars = 20, generated_width = 480, generated_height = 320;
 
 struct pictures {
   picture_source train, validation;
@@ -51,7 +52,8 @@ struct pictures {
 
 pictures find_pictures(const options& o) {
   if (o.data.empty()) {
-    const int held_out = std::max(1, static_cast<int>(std::lround(generated_cars * o.val_fraction)));
+    const int held_out =
+        std::clamp(static_cast<int>(std::lround(generated_cars * o.val_fraction)), 1, generated_cars - 1);
     const int kept = generated_cars - held_out;
     return {synthetic_source(o.seed, 0, kept, generated_width, generated_height),
             synthetic_source(o.seed, kept, held_out, generated_width, generated_height),
@@ -64,10 +66,8 @@ pictures find_pictures(const options& o) {
 }
 
 /// Masks and overlays of a few pictures that training never saw.
-template <class Network>
-void show_some(Network& net, const picture_source& source, const fs::path& folder) {
+void show_some(segmenter& segment, const picture_source& source, const fs::path& folder) {
   fs::create_directories(folder);
-  segmenter segment(net);
   const int count = std::min(8, source.size);
   for (int i = 0; i < count; ++i) {
     const labelled_photo pair = source.read(static_cast<int>(static_cast<long>(i) * source.size / count));
@@ -91,14 +91,16 @@ int train(const options& o) {
               with_thousands(network_t::parameter_count).c_str());
   std::printf("data      %s: %d pictures to train, %d to validate\n", source.description.c_str(),
               source.train.size, source.validation.size);
-  network_t net({.batch = o.batch, .threads = o.threads});
-  std::printf("memory    %s for the network (weights %s, gradients and Adam %s, %s an image), %d threads\n",
-              in_mebibytes(network_t::memory.training_bytes(o.batch, net.backend().threads())).c_str(),
-              in_mebibytes(network_t::memory.parameters).c_str(),
-              in_mebibytes(3 * network_t::memory.parameters).c_str(),
-              in_mebibytes(network_t::memory.training_per_image).c_str(), net.backend().threads());
+  constexpr memory_plan plan = network_t::memory;
+  std::printf(
+      "memory    %s: weights %s, gradients and Adam %s, folded weights %s, %d x %s for the images; %d "
+      "threads\n",
+      in_mebibytes(plan.training_bytes(o.batch, o.threads)).c_str(), in_mebibytes(plan.parameters).c_str(),
+      in_mebibytes(3 * plan.parameters).c_str(), in_mebibytes(plan.folded_parameters).c_str(), o.batch,
+      in_mebibytes(plan.training_per_image).c_str(), o.threads);
   std::printf("output    %s\n", o.out.string().c_str());
   std::fflush(stdout);
+  network_t net({.batch = o.batch, .threads = o.threads});
   fs::create_directories(o.out);
 
   checkpoint_header header = carvana::header_of<Definition>(o.variant, o.size);
@@ -123,6 +125,9 @@ int train(const options& o) {
   loader training(source.train, load);
   loader validation(source.validation,
                     {.height = o.size, .width = o.size, .batch_size = o.batch, .shuffle = false});
+  if (training.cached_pictures() < training.size())
+    std::printf("cache     %d of %d pictures fit; the others are decoded in every epoch\n",
+                training.cached_pictures(), training.size());
 
   event_writer curves(o.out);
   run.on_epoch = [&](const epoch_report& e) {
@@ -138,14 +143,15 @@ int train(const options& o) {
     std::printf("stopped early: no better validation Dice for %d epochs\n", o.patience);
 
   load_checkpoint(safetensors_file(run.best_file()), net);
-  const photograph_scores scores = evaluate_photographs(net, source.validation);
+  segmenter segment(net);
+  const photograph_scores scores = evaluate_photographs(segment, source.validation);
   std::printf(
       "\nvalidation with the weights of epoch %d (%s)\n%s", result.best_epoch,
       run.best_file().string().c_str(),
-      summary_table(std::vector<summary_row>{{"network's size", summarise(scores.at_network_size)},
-                                             {"photograph's size", summarise(scores.at_photograph_size)}})
+      summary_table(std::vector<summary_row>{{scores.network_size, summarise(scores.at_network_size)},
+                                             {scores.photograph_size, summarise(scores.at_photograph_size)}})
           .c_str());
-  show_some(net, source.validation, o.out / "unseen");
+  show_some(segment, source.validation, o.out / "unseen");
   std::printf("masks and overlays of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
   return 0;
 }
@@ -164,25 +170,28 @@ void take_options(options& o, const CLI::App& app) {
   if (found == file.metadata().end())
     throw file_error(o.resume,
                      "was not written by train_carvana: a run is resumed from its last.safetensors");
-  const options given = o;
-  const nlohmann::json stored = nlohmann::json::parse(found->second), asked = given.to_json();
-  for (const auto& [key, value] : stored.items())
-    if (key != "data" && app.count("--" + key) > 0 && asked.at(key) != value)
-      throw argument_error("--" + key + ": found " + asked.at(key).dump() + ", but the run to resume has " +
-                           value.dump());
-  if (app.count("--data") == 0) o.data = stored.at("data").get<std::string>();
-  o.variant = stored.at("variant");
-  o.size = stored.at("size");
-  o.batch = stored.at("batch");
-  o.accumulate = stored.at("accumulate");
-  o.epochs = stored.at("epochs");
-  o.rate = stored.at("lr");
-  o.schedule = stored.at("schedule");
-  o.augment = stored.at("augment");
-  o.boundary_weight = stored.at("boundary-weight");
-  o.val_fraction = stored.at("val-fraction");
-  o.patience = stored.at("patience");
-  o.seed = stored.at("seed");
+  try {
+    const nlohmann::json stored = nlohmann::json::parse(found->second), asked = o.to_json();
+    for (const auto& [key, value] : stored.items())
+      if (key != "data" && app.count("--" + key) > 0 && asked.at(key) != value)
+        throw argument_error("--" + key + ": found " + asked.at(key).dump() + ", but the run to resume has " +
+                             value.dump());
+    if (app.count("--data") == 0) o.data = stored.at("data").get<std::string>();
+    stored.at("variant").get_to(o.variant);
+    stored.at("size").get_to(o.size);
+    stored.at("batch").get_to(o.batch);
+    stored.at("accumulate").get_to(o.accumulate);
+    stored.at("epochs").get_to(o.epochs);
+    stored.at("lr").get_to(o.rate);
+    stored.at("schedule").get_to(o.schedule);
+    stored.at("augment").get_to(o.augment);
+    stored.at("boundary-weight").get_to(o.boundary_weight);
+    stored.at("val-fraction").get_to(o.val_fraction);
+    stored.at("patience").get_to(o.patience);
+    stored.at("seed").get_to(o.seed);
+  } catch (const nlohmann::json::exception& problem) {
+    throw file_error(o.resume, std::string("its training options are damaged: ") + problem.what());
+  }
   if (o.out.empty()) o.out = o.resume.parent_path();
 }
 
@@ -207,7 +216,8 @@ int main(int argc, char** argv) try {
       ->check(CLI::IsMember({"on", "off"}));
   app.add_option("--boundary-weight", o.boundary_weight, "pixels near the outline count three times")
       ->check(CLI::IsMember({"on", "off"}));
-  app.add_option("--val-fraction", o.val_fraction, "part of the cars that is held out for validation");
+  app.add_option("--val-fraction", o.val_fraction, "part of the cars that is held out for validation")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--patience", o.patience, "stop after so many epochs without improvement; 0: never")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--threads", o.threads, "0: as many as the machine has; results do not depend on it")
@@ -219,6 +229,7 @@ int main(int argc, char** argv) try {
   CLI11_PARSE(app, argc, argv);
 
   if (!o.resume.empty()) take_options(o, app);
+  if (o.threads == 0) o.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (o.epochs == 0) o.epochs = o.data.empty() ? 8 : 40;
   parse_schedule(o.schedule);
   if (o.out.empty()) o.out = new_folder();

@@ -150,8 +150,7 @@ int main(int argc, char** argv) try {
   app.add_option("--threshold", o.threshold,
                  "pixels of a higher probability are car [the checkpoint's, mostly 0.5]")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_flag("--tta", o.tta,
-               "average over the photograph and its mirror image: a little better, twice the time");
+  app.add_flag("--tta", o.tta, "average over the photograph and its mirror image; takes twice the time");
   app.add_flag("--overlay", o.overlay, "also write NAME_overlay.png: the mask painted over the photograph");
   app.add_flag("--probability", o.probability, "also write NAME_probability.png: grey, 255 = certainly car");
   app.add_option("--threads", o.threads, "0: as many as the machine has; masks do not depend on it")

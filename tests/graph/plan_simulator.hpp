@@ -184,8 +184,9 @@ class plan_simulator {
     has_gradient_[0] = options_.input_gradient;
     for (int id = 1; id < g_.nodes.size(); ++id) {
       if (g_.nodes[id].dead) continue;
+      const auto shapes = g_.inputs_of(id);
       g_.visit(id, [&](const auto& l) {
-        for (const parameter_spec& p : detail::parameters_of(l, g_.inputs_of(id)))
+        for (const parameter_spec& p : detail::parameters_of(l, shapes))
           if (p.trainable) has_gradient_[id] = true;
       });
       for (int input : g_.nodes[id].inputs)

@@ -66,7 +66,8 @@ struct graph {
   };
   constexpr input_shapes inputs_of(int node) const {
     input_shapes in;
-    for (int input : nodes[node].inputs) in.list[in.count++] = nodes[input].dims;
+    in.count = nodes[node].inputs.size();
+    for (int i = 0; i < in.count; ++i) in.list[i] = nodes[nodes[node].inputs[i]].dims;
     return in;
   }
 

@@ -19,7 +19,7 @@ struct options {
   fs::path data, out, resume;
   std::string variant = "7-2-7-1", schedule = "one-cycle", augment = "on", boundary_weight = "off";
   int size = 128, batch = 8, accumulate = 1, epochs = 0, patience = 0, threads = 0;
-  double rate = 1e-3, val_fraction = 0.2;
+  double rate = 5e-3, val_fraction = 0.2;
   std::uint64_t seed = 1;
 
   /// What a resumed run takes from its checkpoint: everything that its course depends on.
@@ -70,7 +70,8 @@ void show_some(segmenter& segment, const picture_source& source, const fs::path&
   fs::create_directories(folder);
   const int count = std::min(8, source.size);
   for (int i = 0; i < count; ++i) {
-    const labelled_photo pair = source.read(static_cast<int>(static_cast<long>(i) * source.size / count));
+    // Spread over the cars and, since a car's views follow one another, over the views.
+    const labelled_photo pair = source.read((i * source.size / count + i) % source.size);
     const image mask = to_mask(segment.probability(pair.photo), pair.photo.width, pair.photo.height, 0.5);
     const fs::path stem = folder / ("unseen_" + std::to_string(i));
     write_png(stem.string() + "_photo.png", pair.photo);
@@ -208,7 +209,7 @@ int main(int argc, char** argv) try {
   app.add_option("--batch", o.batch, "pictures in one batch")->check(CLI::PositiveNumber);
   app.add_option("--accumulate", o.accumulate, "batches whose gradients make one step")
       ->check(CLI::PositiveNumber);
-  app.add_option("--epochs", o.epochs, "passes over the training pictures [40 with --data, else 8]")
+  app.add_option("--epochs", o.epochs, "passes over the training pictures [40 with --data, else 6]")
       ->check(CLI::PositiveNumber);
   app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(CLI::PositiveNumber);
   app.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine, plateau, one-cycle");
@@ -230,7 +231,7 @@ int main(int argc, char** argv) try {
 
   if (!o.resume.empty()) take_options(o, app);
   if (o.threads == 0) o.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  if (o.epochs == 0) o.epochs = o.data.empty() ? 8 : 40;
+  if (o.epochs == 0) o.epochs = o.data.empty() ? 6 : 40;
   parse_schedule(o.schedule);
   if (o.out.empty()) o.out = new_folder();
   if (o.resume.empty() && fs::exists(o.out / "last.safetensors"))

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <segnet/config.hpp>
+#include <segnet/core/error.hpp>
 
 #include <atomic>
+#include <exception>
 #include <memory>
+#include <string>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -15,18 +17,22 @@ namespace segnet {
 /// that one thread means a plain loop. One caller at a time; tasks must not throw and must not call run().
 class thread_pool {
  public:
-  /// 0 threads: as many as the machine has.
+  /// 0 threads: as many as the machine has. Throws error where the machine refuses so many.
   explicit thread_pool(int threads = 0) {
     if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
-    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+    try {
+      for (int thread = 1; thread < threads; ++thread)
+        workers_.emplace_back([this, thread] { work(thread); });
+    } catch (const std::exception& problem) {
+      const int started = size();
+      join();  // no destructor runs for a constructor that throws
+      throw error("threads: found " + std::to_string(threads) + ", but the machine starts no more than " +
+                  std::to_string(started) + " (" + problem.what() + ")");
+    }
   }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
-  ~thread_pool() {
-    remaining_.store(stop, std::memory_order_release);
-    remaining_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~thread_pool() { join(); }
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
@@ -52,6 +58,12 @@ class thread_pool {
   }
 
  private:
+  void join() {
+    remaining_.store(stop, std::memory_order_release);
+    remaining_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   static constexpr int stop = -1;
   static constexpr int spins = 1000;  // some ten microseconds: longer than the gap between two primitives
 

@@ -96,19 +96,32 @@ TEST_CASE("aligned_buffer is zeroed, aligned, and says what it could not get", "
 #endif
 }
 
+TEST_CASE("a buffer moved from is empty", "[memory]") {
+  aligned_buffer<float> from(100);
+  const float* block = from.data();
+  aligned_buffer<float> to(std::move(from));
+  CHECK((to.data() == block && to.size() == 100));
+  CHECK((from.span().empty() && from.data() == nullptr));  // NOLINT: what is left is the point
+  aligned_buffer<float> assigned(7);
+  assigned = std::move(to);
+  CHECK((assigned.data() == block && assigned.size() == 100 && to.span().empty()));
+}
+
 TEST_CASE("a memory plan adds up what training and inference need", "[memory]") {
   constexpr memory_plan plan{.parameters = 1000,
                              .statistics = 10,
                              .folded_parameters = 900,
-                             .training_fixed = 5,
+                             .training_saved = 5,
+                             .training_shared = 3,
                              .training_per_image = 300,
                              .training_per_thread = 7,
-                             .inference_fixed = 6,
+                             .inference_shared = 6,
                              .inference_per_image = 100,
                              .inference_per_thread = 8};
   static_assert(plan.optimizer() == 2000);
-  // Parameters, gradients, two moments; statistics; folded weights; then the larger of both modes.
-  static_assert(plan.training_bytes(4, 2) == 4 * 1000 + 10 + 900 + 6 + 4 * 300 + 2 * 8);
+  // Parameters, gradients, two moments; statistics; folded weights; what is saved; then the larger of both
+  // modes.
+  static_assert(plan.training_bytes(4, 2) == 4 * 1000 + 10 + 900 + 5 + 6 + 4 * 300 + 2 * 8);
   static_assert(plan.inference_bytes(4, 2) == 900 + 6 + 4 * 100 + 2 * 8);
   static_assert(3_KiB == 3072 && 2_MiB == 2 << 20 && 4_GiB == std::size_t{4} << 30);
   CHECK(plan.inference_bytes() == 900 + 6 + 100 + 8);

@@ -26,7 +26,8 @@
 
 namespace {
 std::atomic<int> allocations{0};
-}
+std::atomic<std::size_t> aligned_bytes{0};  // asked for by aligned operator new, which aligned_buffer uses
+}  // namespace
 
 #if SEGNET_TEST_COUNTS
 extern "C" {
@@ -49,10 +50,12 @@ void* realloc(void* block, std::size_t size) noexcept {
 }
 void* memalign(std::size_t alignment, std::size_t size) noexcept {
   ++allocations;
+  aligned_bytes += size;
   return __libc_memalign(alignment, size);
 }
 void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
   ++allocations;
+  aligned_bytes += size;
   return __libc_memalign(alignment, size);
 }
 int posix_memalign(void** block, std::size_t alignment, std::size_t size) noexcept {
@@ -103,4 +106,25 @@ TEST_CASE("no step allocates", "[network]") {
   const int end = allocations;
   CHECK(end - start == 0);
   CHECK(loss > 0);
+}
+
+TEST_CASE("a network allocates what its plan says, to the byte", "[network]") {
+#if SEGNET_TEST_COUNTS
+  using net_type = network<test::narrow>;
+  const auto images = test::random_images<float>(net_type::input_shape.size(), 1);
+  for (const int threads : {1, 3}) {
+    for (const int batch : {1, 2, 5}) {
+      CAPTURE(threads, batch);
+      const std::size_t before = aligned_bytes;
+      net_type net({.batch = batch, .threads = threads});
+      net.initialise(1);
+      net.infer({images.data(), 1, net.input_shape});
+      // The optimizer's moments are its caller's.
+      CHECK(aligned_bytes - before == net.memory.training_bytes(batch, threads) - net.memory.optimizer());
+      const std::size_t between = aligned_bytes;
+      const net_type small({.batch = batch, .threads = threads, .training = false});
+      CHECK(aligned_bytes - between == net.memory.inference_bytes(batch, threads));
+    }
+  }
+#endif
 }

@@ -55,6 +55,23 @@ TEST_CASE("a network for inference does not train", "[network]") {
   CHECK_THROWS_WITH(net.forward({x.data(), 2, net.input_shape}),
                     "this network was made for inference: network_options::training is false");
   CHECK_THROWS_AS(net.backward(), argument_error);
+  const std::string message = "this network was made for inference: network_options::training is false";
+  const parameter& p = net.parameter_table().entries[0];
+  CHECK_THROWS_WITH(net.initialise(1), message);
+  CHECK_THROWS_WITH(net.values(p), message);
+  CHECK_THROWS_WITH(net.gradient(p), message);
+}
+
+TEST_CASE("a network for inference needs weights", "[network]") {
+  network<deep> trained({.batch = 2, .threads = 1});
+  trained.initialise(1);
+  network<deep> net({.batch = 2, .threads = 1, .training = false});
+  const std::vector<float> x(4 * 4 * 3, 0.5f);
+  CHECK_THROWS_AS(net.infer({x.data(), 1, net.input_shape}), argument_error);
+  CHECK_THROWS_WITH(net.infer({x.data(), 1, net.input_shape}),
+                    Catch::Matchers::Contains("no weights loaded"));
+  net.fold([&](const parameter& p) { return trained.values(p).data(); });
+  CHECK_NOTHROW(net.infer({x.data(), 1, net.input_shape}));
 }
 
 TEST_CASE("backward() needs the values of a forward pass", "[network]") {

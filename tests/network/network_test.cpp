@@ -82,6 +82,32 @@ TEST_CASE("a network for inference only computes the same bits", "[network]") {
   CHECK(std::vector<float>(got.begin(), got.end()) == expected);
 }
 
+TEST_CASE("infer() after a second initialise() uses the new weights", "[network]") {
+  const auto images = test::random_images<float>(net_type::input_shape.size(), 2);
+  const tensor_view<const float> batch{images.data(), 1, net_type::input_shape};
+  const auto inferred = [&](net_type& net) {
+    const auto output = net.infer(batch);
+    return std::vector<float>(output.begin(), output.end());
+  };
+  net_type net({.threads = 1}), fresh({.threads = 1});
+  net.initialise(1);
+  const auto first = inferred(net);
+  net.initialise(2);
+  fresh.initialise(2);
+  CHECK(inferred(net) == inferred(fresh));
+  CHECK(inferred(net) != first);
+}
+
+TEST_CASE("a network for training can be given the weights of inference", "[network]") {
+  net_type net({.threads = 1}), other({.threads = 1});
+  test::randomise(net, 7);
+  other.initialise(1);
+  other.fold([&](const parameter& p) { return net.values(p).data(); });  // before any infer()
+  const auto images = test::random_images<float>(net_type::input_shape.size(), 2);
+  const tensor_view<const float> batch{images.data(), 1, net_type::input_shape};
+  CHECK(test::difference(other.infer(batch), net.infer(batch)) == 0);
+}
+
 TEST_CASE("each image of a batch is inferred by itself", "[network]") {
   net_type net({.batch = 3, .threads = 2});
   test::randomise(net, 8);

@@ -9,6 +9,8 @@
 #include <new>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 namespace segnet {
 
@@ -30,6 +32,15 @@ class aligned_buffer {
       throw memory_error("out of memory: could not allocate " + std::to_string(size * sizeof(T)) + " bytes");
     data_.reset(static_cast<T*>(block));
     std::uninitialized_fill_n(data_.get(), size, T{});
+  }
+
+  /// The buffer moved from is empty.
+  aligned_buffer(aligned_buffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  aligned_buffer& operator=(aligned_buffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
   }
 
   T* data() { return data_.get(); }

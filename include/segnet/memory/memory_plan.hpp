@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
+#include <string>
 
 namespace segnet {
 
@@ -14,15 +16,23 @@ constexpr std::size_t operator""_MiB(unsigned long long n) { return static_cast<
 constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<std::size_t>(n) << 30; }
 }  // namespace literals
 
-/// What a network needs, in bytes, known while compiling.
+/// "12.3 MiB".
+inline std::string in_mebibytes(std::size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
+  return text;
+}
+
+/// What a network needs, in bytes, known while compiling; exactly what it allocates.
 struct memory_plan {
   std::size_t parameters = 0;          ///< trainable; gradients take as much again
   std::size_t statistics = 0;          ///< running means and variances
   std::size_t folded_parameters = 0;   ///< the weights of inference, batch-norm folded in
-  std::size_t training_fixed = 0;      ///< statistics of the batch and shared scratch
+  std::size_t training_saved = 0;      ///< statistics of the batch, from forward to backward
+  std::size_t training_shared = 0;     ///< scratch of all threads together
   std::size_t training_per_image = 0;  ///< activations, gradients, saved values, workspaces
   std::size_t training_per_thread = 0;
-  std::size_t inference_fixed = 0;
+  std::size_t inference_shared = 0;
   std::size_t inference_per_image = 0;
   std::size_t inference_per_thread = 0;
 
@@ -31,14 +41,14 @@ struct memory_plan {
   /// Parameters, gradients, statistics and working memory for training on `batch` images with Adam, and the
   /// folded weights that validation between epochs uses.
   constexpr std::size_t training_bytes(int batch, int threads = 1) const {
-    return 2 * parameters + optimizer() + statistics + folded_parameters +
-           std::max(training_fixed, inference_fixed) +
+    return 2 * parameters + optimizer() + statistics + folded_parameters + training_saved +
+           std::max(training_shared, inference_shared) +
            static_cast<std::size_t>(batch) * std::max(training_per_image, inference_per_image) +
            static_cast<std::size_t>(threads) * std::max(training_per_thread, inference_per_thread);
   }
   /// Weights and working memory of a network made for inference only.
   constexpr std::size_t inference_bytes(int batch = 1, int threads = 1) const {
-    return folded_parameters + inference_fixed + static_cast<std::size_t>(batch) * inference_per_image +
+    return folded_parameters + inference_shared + static_cast<std::size_t>(batch) * inference_per_image +
            static_cast<std::size_t>(threads) * inference_per_thread;
   }
 };

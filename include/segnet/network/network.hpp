@@ -78,12 +78,13 @@ struct compiled {
       .parameters = table.trainable * sizeof(scalar),
       .statistics = table.statistics * sizeof(scalar),
       .folded_parameters = (inference_table.trainable + inference_table.statistics) * sizeof(scalar),
-      .training_fixed = (training_plan.saved_elements + training_plan.scratch.shared) * sizeof(scalar),
+      .training_saved = align_up(training_plan.saved_elements * sizeof(scalar)),
+      .training_shared = align_up(training_plan.scratch.shared * sizeof(scalar)),
       .training_per_image = training_plan.bytes_per_image,
-      .training_per_thread = training_plan.scratch.per_thread * sizeof(scalar),
-      .inference_fixed = inference_plan.scratch.shared * sizeof(scalar),
+      .training_per_thread = align_up(training_plan.scratch.per_thread * sizeof(scalar)),
+      .inference_shared = align_up(inference_plan.scratch.shared * sizeof(scalar)),
       .inference_per_image = inference_plan.bytes_per_image,
-      .inference_per_thread = inference_plan.scratch.per_thread * sizeof(scalar)};
+      .inference_per_thread = align_up(inference_plan.scratch.per_thread * sizeof(scalar))};
 };
 
 }  // namespace detail
@@ -132,7 +133,7 @@ class network {
                                                         training ? facts::training_plan.bytes_per_image : 0));
     const workspace_size a = facts::inference_plan.scratch;
     const workspace_size b = training ? facts::training_plan.scratch : workspace_size{};
-    // A line more than asked for each thread, so that no two of them share one.
+    // Rounded up to whole lines, so that no two threads share one.
     per_thread_ = align_up(std::max(a.per_thread, b.per_thread) * sizeof(scalar)) / sizeof(scalar);
     shared_scratch_ = aligned_buffer<scalar>(std::max(a.shared, b.shared));
     thread_scratch_ = aligned_buffer<scalar>(per_thread_ * threads);
@@ -142,11 +143,14 @@ class network {
   int batch() const { return options_.batch; }
   bool for_training() const { return options_.training; }
 
-  /// Sets every parameter and running statistic to its initial value; the same seed, the same values.
+  /// Sets every parameter and running statistic to its initial value; the same seed, the same values. Like
+  /// all that needs the parameters themselves, it throws argument_error in a network made for inference.
   void initialise(std::uint64_t seed) {
+    require_training();
     for (const parameter& p : facts::table.entries)
       detail::initialise(p.spec, values(p), seed,
                          static_cast<std::uint64_t>(&p - facts::table.entries.begin()));
+    parameters_changed();
   }
 
   /// The forward pass of training: batch statistics, values kept for backward(). Returns the output's
@@ -182,12 +186,14 @@ class network {
   }
 
   /// The forward pass of inference: running statistics, folded into the weights first if those changed.
-  /// Returns the network's output (probabilities), valid until the next call.
+  /// Returns the network's output (probabilities), valid until the next call. Throws argument_error for a
+  /// network made for inference whose weights were never loaded.
   images infer(images batch) {
     check(batch, false);
     forward_images_ = {};
-    if (options_.training && dirty_) {
-      allocate_folded();
+    if (dirty_) {
+      if (!options_.training)
+        throw argument_error("infer: no weights loaded, expected load_checkpoint() or fold() before");
       fold([this](const parameter& p) { return static_cast<const scalar*>(values(p).data()); });
     }
     auto blocks = run_memory(batch.data);
@@ -199,7 +205,8 @@ class network {
     return {run.data(facts::inference_plan.output), batch.n, output_shape};
   }
 
-  /// The flat buffers. Who changes parameters or statistics through them calls parameters_changed().
+  /// The flat buffers, empty in a network made for inference. Who changes parameters or statistics through
+  /// them calls parameters_changed().
   std::span<scalar> parameters() { return parameters_.span(); }
   std::span<scalar> gradients() { return gradients_.span(); }
   std::span<scalar> statistics() { return statistics_.span(); }
@@ -207,9 +214,11 @@ class network {
 
   /// One tensor of the flat buffers; p is an entry of parameter_table().
   std::span<scalar> values(const parameter& p) {
+    require_training();
     return (p.spec.trainable ? parameters_ : statistics_).span().subspan(p.offset, p.spec.size());
   }
   std::span<scalar> gradient(const parameter& p) {
+    require_training();
     return gradients_.span().subspan(p.offset, p.spec.size());
   }
 
@@ -217,6 +226,8 @@ class network {
   /// straight into the weights of inference; how a network without training memory is loaded.
   template <class Source>
   void fold(Source&& source) {
+    allocate_folded();
+    dirty_ = true;  // for the case that `source` throws
     detail::fold<scalar>(facts::inference, facts::inference_table, facts::training, facts::table, source,
                          folded_.data(), folded_.data() + facts::inference_table.trainable);
     dirty_ = false;
@@ -236,13 +247,14 @@ class network {
         options_.available_memory > 0 ? options_.available_memory : available_memory();
     if (needed > available)
       throw memory_error(
-          std::string(options_.training ? "training" : "inference") + " needs " + mebibytes(needed) + " (" +
-          mebibytes(options_.training ? memory.training_per_image : memory.inference_per_image) +
+          std::string(options_.training ? "training" : "inference") + " needs " + in_mebibytes(needed) +
+          " (" + in_mebibytes(options_.training ? memory.training_per_image : memory.inference_per_image) +
           " for each of " + std::to_string(options_.batch) + " images), but the machine has " +
-          mebibytes(available) + " available: take a smaller batch, size or network");
+          in_mebibytes(available) + " available: take a smaller batch, size or network");
   }
-  static std::string mebibytes(std::size_t bytes) {
-    return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB";
+  void require_training() const {
+    if (!options_.training)
+      throw argument_error("this network was made for inference: network_options::training is false");
   }
 
   void check(const images& batch, bool training) const {
@@ -253,8 +265,7 @@ class network {
       throw argument_error("input images: found a batch of " + std::to_string(batch.n) + ", expected 1 to " +
                            std::to_string(options_.batch));
     if (!training) return;
-    if (!options_.training)
-      throw argument_error("this network was made for inference: network_options::training is false");
+    require_training();
     if constexpr (constexpr int layer = detail::thinnest_normalisation(facts::training); layer >= 0)
       if (facts::training.nodes[layer].dims.pixels() * static_cast<std::size_t>(batch.n) < 2)
         throw argument_error("layer " + std::string(facts::training.nodes[layer].label.view()) +

@@ -4,7 +4,6 @@
 #include <segnet/network/network.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,13 +15,6 @@ inline std::string with_thousands(std::size_t number) {
   std::string digits = std::to_string(number);
   for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
-}
-
-/// "12.3 MiB".
-inline std::string in_mebibytes(std::size_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
-  return text;
 }
 
 /// A table of the network's layers: name, type, output shape, parameters, inputs; then the totals and the

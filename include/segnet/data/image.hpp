@@ -6,11 +6,13 @@
 #include <segnet/data/detail/container_check.hpp>
 #include <segnet/data/detail/file_bytes.hpp>
 #include <segnet/data/detail/stb.hpp>
+#include <segnet/io/file.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -94,7 +96,8 @@ inline void write_png(const std::filesystem::path& file, const image& picture) {
                                                picture.width, picture.height, picture.channels, &size),
       ::free);
   if (!png) throw file_error(file, "cannot encode an empty picture");
-  detail::replace_file(file, {png.get(), static_cast<std::size_t>(size)});
+  atomic_write(file, std::as_bytes(std::span(png.get(), static_cast<std::size_t>(size))),
+               durability::renamed);
 }
 
 /// Writes a baseline JPEG of 1 or 3 channels; `quality` from 1 to 100. Errors as for write_png().
@@ -108,7 +111,7 @@ inline void write_jpeg(const std::filesystem::path& file, const image& picture, 
   if (picture.empty() || !detail::stb::stbi_write_jpg_to_func(append, &bytes, picture.width, picture.height,
                                                               picture.channels, picture.data.data(), quality))
     throw file_error(file, "cannot encode an empty picture");
-  detail::replace_file(file, bytes);
+  atomic_write(file, std::as_bytes(std::span(bytes)), durability::renamed);
 }
 
 }  // namespace segnet

@@ -149,6 +149,17 @@ TEST_CASE("Incomplete batches can be dropped", "[data]") {
   CHECK_THROWS_AS(loader(numbers.source(3), o), argument_error);
 }
 
+TEST_CASE("A loader that starts at an epoch's end starts the next epoch", "[data]") {
+  numbered_source numbers;
+  loader_options o = small();
+  o.first_epoch = 3, o.first_batch = 2;
+  loader l(numbers.source(8), o);
+  REQUIRE(l.batches_per_epoch() == 2);
+  const batch& first = l.next();
+  CHECK(first.epoch == 4);
+  CHECK(first.number == 0);
+}
+
 TEST_CASE("Pictures within the budget are read once", "[data]") {
   numbered_source numbers;
   loader_options o = small();
@@ -231,10 +242,16 @@ TEST_CASE("Bad loader options are refused", "[data]") {
   numbered_source numbers;
   loader_options o = small();
   o.batch_size = 0;
-  CHECK_THROWS_AS(loader(numbers.source(4), o), argument_error);
+  CHECK_THAT(message_of<argument_error>([&] { loader(numbers.source(4), o); }),
+             Contains("batch_size: found 0"));
   o = small();
-  o.first_batch = 1;
-  CHECK_THROWS_AS(loader(numbers.source(4), o), argument_error);
+  o.prefetch = -2;
+  CHECK_THAT(message_of<argument_error>([&] { loader(numbers.source(4), o); }),
+             Contains("prefetch: found -2"));
+  o = small();
+  o.first_batch = 2;
+  CHECK_THAT(message_of<argument_error>([&] { loader(numbers.source(4), o); }),
+             Contains("first_batch: found 2"));
   CHECK_THROWS_AS(loader(numbers.source(0), small()), argument_error);
   o = small();
   o.augment = augment_options{.hue = 999};

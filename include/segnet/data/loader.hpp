@@ -43,7 +43,8 @@ struct loader_options {
   int workers = 1;                                 ///< background threads
   int prefetch = 3;                                ///< batches prepared ahead, at most
   std::size_t cache_bytes = std::size_t{2} << 30;  ///< budget for pictures kept in memory
-  int first_epoch = 0, first_batch = 0;            ///< where to start: a resumed run continues in the middle
+  /// Where to start: a resumed run continues in the middle. An epoch's end is the start of the next.
+  int first_epoch = 0, first_batch = 0;
 };
 
 /// An endless sequence of batches, epoch after epoch. Order and content depend on the seed, never on the
@@ -64,9 +65,10 @@ class loader {
       throw argument_error("loader: " + std::to_string(cache_.size()) +
                            " pictures do not fill one batch of " + std::to_string(options_.batch_size) +
                            " and incomplete batches are to be dropped");
-    if (options_.first_batch >= batches_per_epoch())
-      throw argument_error("loader: an epoch has " + std::to_string(batches_per_epoch()) +
-                           " batches, so it cannot start at number " + std::to_string(options_.first_batch));
+    if (options_.first_batch > batches_per_epoch())
+      throw argument_error("loader: first_batch: found " + std::to_string(options_.first_batch) +
+                           ", but an epoch has " + std::to_string(batches_per_epoch()) + " batches");
+    if (next_.batch == batches_per_epoch()) next_ = {next_.epoch + 1, 0};
     const auto pixels =
         shape{options_.height, options_.width, 1}.size() * static_cast<std::size_t>(options_.batch_size);
     for (slot& s : slots_) {
@@ -88,6 +90,9 @@ class loader {
   loader(const loader&) = delete;
   loader& operator=(const loader&) = delete;
 
+  int height() const { return options_.height; }
+  int width() const { return options_.width; }
+  int batch_size() const { return options_.batch_size; }
   int size() const { return cache_.size(); }
   /// How many of the size() pictures fit the cache's budget.
   int cached_pictures() const { return cache_.capacity(); }
@@ -125,9 +130,18 @@ class loader {
   };
 
   static const loader_options& checked(const loader_options& o) {
-    if (o.batch_size < 1 || o.workers < 1 || o.prefetch < 1 || o.first_epoch < 0 || o.first_batch < 0)
-      throw argument_error(
-          "loader: batch size, workers and prefetch must be at least 1, the start at least 0");
+    const auto at_least = [](int least, const char* option, int found) {
+      if (found < least)
+        throw argument_error("loader: " + std::string(option) + ": found " + std::to_string(found) +
+                             ", expected at least " + std::to_string(least));
+    };
+    at_least(1, "height", o.height);
+    at_least(1, "width", o.width);
+    at_least(1, "batch_size", o.batch_size);
+    at_least(1, "workers", o.workers);
+    at_least(1, "prefetch", o.prefetch);
+    at_least(0, "first_epoch", o.first_epoch);
+    at_least(0, "first_batch", o.first_batch);
     if (o.augment) check(*o.augment);
     return o;
   }

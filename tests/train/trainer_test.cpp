@@ -3,11 +3,15 @@
 #include <segnet/models/carvana.hpp>
 #include <segnet/train/trainer.hpp>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,6 +44,7 @@ struct setup {
   double rate = 1e-2;
   int patience = 0;
   int interrupt_at_step = -1, interrupt_after_epoch = -1;
+  bool interrupt_validation = false;
   bool boundary_weighted = false;
   schedule_kind schedule = schedule_kind::one_cycle;
 
@@ -54,6 +59,7 @@ struct setup {
     how.patience = patience;
     how.folder = out;
     how.save_interval = 0;
+    how.progress = nullptr;
     trainer run(net, how);
     if (resume.empty())
       net.initialise(5);
@@ -68,8 +74,18 @@ struct setup {
                         .seed = 2};
     run.start(load);
     loader training(synthetic_source(1, 0, 2, 48, 32), load);
-    loader validation(synthetic_source(1, 2, 1, 48, 32),
-                      {.height = 32, .width = 32, .batch_size = 4, .shuffle = false});
+    picture_source held_out = synthetic_source(1, 2, 1, 48, 32);
+    if (interrupt_validation)
+      // Two batches of four are prepared before training begins: the ninth picture is read in validation.
+      held_out.read = [read = held_out.read, reads = std::make_shared<std::atomic<int>>(0)](int i) {
+        if (++*reads == 9) std::raise(SIGINT);
+        return read(i);
+      };
+    loader validation(std::move(held_out), {.height = 32,
+                                            .width = 32,
+                                            .batch_size = 4,
+                                            .shuffle = false,
+                                            .prefetch = interrupt_validation ? 1 : 3});
     run.on_step = [&](const step_report& s) {
       if (s.step == interrupt_at_step) std::raise(SIGINT);
     };
@@ -115,17 +131,75 @@ TEST_CASE("an interrupted run resumes bit for bit, with other threads", "[train]
   first.out = rest.out = parts.path;
   rest.resume = parts.path / "last.safetensors";
   rest.threads = 2;
-  for (const bool in_the_middle : {true, false}) {
-    if (in_the_middle)
-      first.interrupt_at_step = 4;
-    else
-      first.interrupt_at_step = -1, first.interrupt_after_epoch = 1;
-    REQUIRE(first.run().how == training_result::end::interrupted);
+  // In the middle of an epoch, after its last step, in its validation, and after it.
+  for (const char* where : {"middle", "last step", "validation", "end"}) {
+    INFO(where);
+    const std::string at = where;
+    const int steps = 8 / straight.accumulate + (8 % straight.accumulate != 0);
+    first.interrupt_at_step = at == "middle" ? 2 : at == "last step" ? steps : -1;
+    first.interrupt_validation = at == "validation";
+    first.interrupt_after_epoch = at == "end" ? 1 : -1;
+    const training_result stopped = first.run();
+    REQUIRE(stopped.how == training_result::end::interrupted);
+    CHECK(stopped.epochs == (at == "end" ? 1 : 0));
+    const training_state left = training_state::from(safetensors_file(parts.path / "last.safetensors"));
+    CHECK(left.batch == (at == "middle" ? 2 * straight.accumulate : at == "end" ? 0 : 8));
+    CHECK(left.adam_steps == (at == "middle" ? 2 : steps));
     CHECK(bytes_of(parts.path / "last.safetensors") != bytes_of(whole.path / "last.safetensors"));
     REQUIRE(rest.run().how == training_result::end::finished);
     CHECK(bytes_of(parts.path / "last.safetensors") == bytes_of(whole.path / "last.safetensors"));
     CHECK(bytes_of(parts.path / "best.safetensors") == bytes_of(whole.path / "best.safetensors"));
   }
+}
+
+TEST_CASE("an interrupt in the last epoch's validation loses nothing", "[train]") {
+  const folder whole("whole_last"), parts("parts_last");
+  setup{.out = whole.path, .epochs = 1}.run();
+  setup first{.out = parts.path, .epochs = 1, .interrupt_validation = true};
+  REQUIRE(first.run().how == training_result::end::interrupted);
+  CHECK_FALSE(fs::exists(parts.path / "best.safetensors"));
+  const safetensors_file last(parts.path / "last.safetensors");
+  CHECK(last.metadata().count("metrics") == 0);  // nothing was measured yet
+  std::vector<epoch_report> reports;
+  REQUIRE(
+      setup{.out = parts.path, .epochs = 1, .resume = parts.path / "last.safetensors"}.run(&reports).how ==
+      training_result::end::finished);
+  CHECK(reports.size() == 1);
+  for (const char* name : {"best.safetensors", "last.safetensors"})
+    CHECK(bytes_of(parts.path / name) == bytes_of(whole.path / name));
+}
+
+TEST_CASE("loaders that do not fit the network or the run are refused", "[train]") {
+  const folder f("loaders");
+  net_t net({.batch = 4, .threads = 1});
+  net.initialise(5);
+  training_options how;
+  how.epochs = 1;
+  how.folder = f.path;
+  how.progress = nullptr;
+  trainer run(net, how);
+  const loader_options fits{.height = 32, .width = 32, .batch_size = 4};
+  const auto refused = [&](const loader_options& training, const loader_options& validation) {
+    loader a(synthetic_source(1, 0, 1, 48, 32), training), b(synthetic_source(1, 1, 1, 48, 32), validation);
+    try {
+      run.run(a, b);
+    } catch (const argument_error& problem) {
+      return std::string(problem.what());
+    }
+    return std::string("nothing");
+  };
+  loader_options other = fits;
+  other.height = 64;
+  CHECK_THAT(refused(other, fits),
+             Catch::Contains("training loader") && Catch::Contains("64x32") && Catch::Contains("32x32"));
+  CHECK_THAT(refused(fits, loader_options{}),
+             Catch::Contains("validation loader") && Catch::Contains("128x128"));
+  other = fits;
+  other.batch_size = 5;
+  CHECK_THAT(refused(fits, other), Catch::Contains("batches of 5") && Catch::Contains("at most 4"));
+  other = fits;
+  other.first_batch = 1;
+  CHECK_THAT(refused(other, fits), Catch::Contains("start()"));
 }
 
 TEST_CASE("a run stops early", "[train]") {
@@ -146,6 +220,11 @@ TEST_CASE("a loss that is not finite stops the run and leaves the checkpoints", 
                     Catch::Contains("not finite") && Catch::Contains("epoch 2, step 9") &&
                         Catch::Contains("last.safetensors"));
   CHECK(bytes_of(f.path / "last.safetensors") == before);
+  CHECK_THAT(before, Catch::Contains("best_validation_dice"));
+  fs::remove(f.path / "last.safetensors");
+  bad.resume.clear();
+  CHECK_THROWS_WITH(bad.run(nullptr, std::numeric_limits<double>::infinity()),
+                    Catch::Contains("best.safetensors"));
 }
 
 TEST_CASE("what cannot be resumed is refused", "[train]") {

@@ -14,10 +14,10 @@
 namespace segnet {
 
 /// The line that shows how training goes: rewritten in place on a terminal a few times a second; elsewhere
-/// only the finished lines are printed.
+/// only the finished lines are printed, and nothing where `out` is null.
 class progress_line {
  public:
-  explicit progress_line(std::FILE* out = stdout) : out_(out), live_(is_terminal(out)) {}
+  explicit progress_line(std::FILE* out = stdout) : out_(out), live_(out != nullptr && is_terminal(out)) {}
 
   /// Shows a line that will be replaced, at most five times a second.
   void update(const std::string& line) {
@@ -32,6 +32,7 @@ class progress_line {
 
   /// Replaces it for good.
   void finish(const std::string& line) {
+    if (out_ == nullptr) return;
     std::fprintf(out_, live_ ? "\r%s\x1b[K\n" : "%s\n", line.c_str());
     std::fflush(out_);
   }

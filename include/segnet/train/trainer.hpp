@@ -3,6 +3,7 @@
 #pragma once
 
 #include <segnet/data/loader.hpp>
+#include <segnet/inference/segmenter.hpp>
 #include <segnet/loss/bce_dice.hpp>
 #include <segnet/loss/boundary_weight.hpp>
 #include <segnet/metrics/segmentation.hpp>
@@ -15,8 +16,10 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +37,7 @@ struct training_options {
   double save_interval =
       60;  ///< seconds between two of last.safetensors, which holds three times the weights
   checkpoint_metadata metadata{};  ///< for every checkpoint
+  std::FILE* progress = stdout;    ///< takes a line per epoch, see progress_line; null: silent
 };
 
 /// What is known after a step of the optimizer.
@@ -66,6 +70,9 @@ struct training_result {
 /// with any number of threads.
 template <class Network>
 class trainer {
+  static_assert(segmentation_network<Network>,
+                "the network must map 3 channels to 1 probability of the same height and width");
+
  public:
   using scalar = typename Network::scalar;
 
@@ -80,7 +87,8 @@ class trainer {
                      : 0),
         workspace_(options_.boundary_weighted
                        ? boundary_weight::workspace_size(net.batch(), Network::output_shape)
-                       : 0) {
+                       : 0),
+        progress_(options_.progress) {
     const auto positive = [](const char* what, int found) {
       if (found < 1)
         throw argument_error(std::string(what) + ": found " + std::to_string(found) +
@@ -113,9 +121,12 @@ class trainer {
   }
 
   /// Trains until the epochs are over, validation has not improved for `patience` epochs, or Ctrl-C (the
-  /// step is finished and saved first). Throws segnet::error when the loss is not finite; the checkpoints
-  /// written before stay as they are.
+  /// step is finished and saved first; a validation is given up, and resuming repeats it). Throws
+  /// argument_error for a loader that does not fit the network or is not where the run is, and segnet::error
+  /// when the loss is not finite; the checkpoints written before stay as they are.
   training_result run(loader& training, loader& validation) {
+    check_fit("training", training);
+    check_fit("validation", validation);
     const interrupt_guard guard;
     moments_ = {m_.span(), v_.span(), state_.adam_steps};
     batches_ = training.batches_per_epoch();
@@ -132,14 +143,10 @@ class trainer {
         images += step(training, report);
         report.images_per_second = images / seconds_since(started);
         show(report, training.size());
-        // After an epoch's last batch the epoch is finished first, so that a run never resumes between the
-        // two.
-        if (interrupt_guard::requested() && state_.batch < batches_) {
-          save_last();
-          return interrupted_result();
-        }
+        if (interrupt_guard::requested()) return save_interrupted();
       }
-      end_epoch(report, validation, seconds_since(started));
+      // Reached at once where the run that is resumed was interrupted in validation.
+      if (!end_epoch(report, validation, started)) return save_interrupted();
       if (interrupt_guard::requested() && state_.epoch < options_.epochs) return interrupted_result();
     }
     return result(finished);
@@ -157,6 +164,22 @@ class trainer {
     return std::chrono::duration<double>(clock::now() - start).count();
   }
 
+  /// The batches go to the network as bare pointers.
+  void check_fit(const char* which, const loader& l) const {
+    const shape expected = Network::input_shape;
+    const auto size = [](int height, int width) {
+      return std::to_string(height) + "x" + std::to_string(width);
+    };
+    if (l.height() != expected.h || l.width() != expected.w)
+      throw argument_error("trainer: the " + std::string(which) + " loader gives pictures of " +
+                           size(l.height(), l.width()) + ", the network expects " +
+                           size(expected.h, expected.w) + " (height x width)");
+    if (l.batch_size() > net_.batch())
+      throw argument_error("trainer: the " + std::string(which) + " loader gives batches of " +
+                           std::to_string(l.batch_size()) + ", the network was made for at most " +
+                           std::to_string(net_.batch()));
+  }
+
   /// One step of the optimizer; returns how many images it saw.
   int step(loader& training, epoch_report& report) {
     report.rate = options_.schedule.rate(moments_.step, total_steps_);
@@ -165,6 +188,11 @@ class trainer {
     int images = 0;
     for (int i = 0; i < group; ++i) {
       const batch& next = training.next();
+      if (next.epoch != state_.epoch || next.number != state_.batch)
+        throw argument_error("trainer: the training loader gave batch " + std::to_string(next.number) +
+                             " of epoch " + std::to_string(next.epoch) + ", the run is at batch " +
+                             std::to_string(state_.batch) + " of epoch " + std::to_string(state_.epoch) +
+                             " (counted from 0): call start() with the loader's options before making it");
       const loss_result loss = add_gradient(next, i > 0, 1.0 / group);
       if (!std::isfinite(loss.total)) fail_not_finite("loss", loss.total, done.step);
       done.loss += loss.total / group;
@@ -182,11 +210,12 @@ class trainer {
   }
 
   [[noreturn]] void fail_not_finite(const char* what, double found, std::int64_t step) const {
+    std::string kept = "No checkpoint was written before";
+    for (const auto& file : {best_file(), last_file()})
+      if (std::filesystem::exists(file)) kept = "The last good checkpoint is " + file.string();
     throw error("the " + std::string(what) + " is not finite (" + std::to_string(found) + ") in epoch " +
                 std::to_string(state_.epoch + 1) + ", step " + std::to_string(step) +
-                "; a lower learning rate may help. " +
-                (std::filesystem::exists(last_file()) ? "The last good checkpoint is " + last_file().string()
-                                                      : std::string("No checkpoint was written before")));
+                "; a lower learning rate may help. " + kept);
   }
 
   /// Forward, loss and backward of one batch.
@@ -212,13 +241,15 @@ class trainer {
     return loss;
   }
 
-  void end_epoch(epoch_report& report, loader& validation, double seconds) {
-    // The last step's loss was finite before the step: nothing else has looked at what it made.
-    if (const double sum = parameter_sum(); !std::isfinite(sum))
-      fail_not_finite("sum of the parameters", sum, moments_.step);
+  /// False, with everything as it was, when Ctrl-C stopped the validation.
+  bool end_epoch(epoch_report& report, loader& validation, clock::time_point started) {
+    check_parameters();
+    const std::optional<segmentation_summary> scores = validate(validation);
+    if (!scores) return false;
     report.loss = state_.loss_sum / batches_;
     report.dice = state_.dice_sum / batches_;
-    report.validation = validate(validation);
+    report.rate = options_.schedule.rate(moments_.step - 1, total_steps_);
+    report.validation = *scores;
     report.best = report.validation.dice > state_.best_dice;
     options_.schedule.on_epoch_end(1.0 - report.validation.dice);
     state_.schedule = options_.schedule.state;
@@ -237,9 +268,16 @@ class trainer {
                   "epoch %*d/%d  loss %.4f  dice %.4f | validation dice %.4f  iou %.4f%s | %.1f img/s  %s",
                   digits(options_.epochs), report.epoch, options_.epochs, report.loss, report.dice,
                   report.validation.dice, report.validation.iou, report.best ? " *" : "  ",
-                  report.images_per_second, as_time(seconds).c_str());
+                  report.images_per_second, as_time(seconds_since(started)).c_str());
     progress_.finish(line);
     if (on_epoch) on_epoch(report);
+    return true;
+  }
+
+  /// The last step's loss was finite before the step: nothing else has looked at what it made.
+  void check_parameters() {
+    if (const double sum = parameter_sum(); !std::isfinite(sum))
+      fail_not_finite("sum of the parameters", sum, moments_.step);
   }
 
   double parameter_sum() {
@@ -253,10 +291,12 @@ class trainer {
                                                    })[0];
   }
 
-  /// Scores of the validation pictures at the network's size, with the weights of inference.
-  segmentation_summary validate(loader& validation) {
+  /// Scores of the validation pictures at the network's size, with the weights of inference; none after
+  /// Ctrl-C.
+  std::optional<segmentation_summary> validate(loader& validation) {
     std::vector<image_score> scores;
     for (int b = 0; b < validation.batches_per_epoch(); ++b) {
+      if (interrupt_guard::requested()) return std::nullopt;
       const batch& next = validation.next();
       const auto probabilities = net_.infer({next.images.data(), next.count, Network::input_shape});
       constexpr std::size_t size = Network::output_shape.size();
@@ -289,9 +329,14 @@ class trainer {
   }
 
   void save(const std::filesystem::path& file, bool with_training) {
+    check_parameters();
     checkpoint_metadata metadata = options_.metadata;
-    metadata["metrics"] =
-        nlohmann::json{{"validation_dice", state_.best_dice}, {"epoch", state_.best_epoch}}.dump();
+    // Of the run so far: the weights of last.safetensors are mostly others.
+    if (state_.best_epoch > 0)
+      metadata["metrics"] = nlohmann::json{
+          {"best_validation_dice", state_.best_dice},
+          {"best_epoch",
+           state_.best_epoch}}.dump();
     std::vector<stored_tensor> more;
     if (with_training) {
       metadata[training_state::key] = state_.to_text();
@@ -301,10 +346,15 @@ class trainer {
     save_checkpoint(file, net_, metadata, std::move(more));
   }
 
+  training_result save_interrupted() {
+    save_last();
+    return interrupted_result();
+  }
+
   training_result interrupted_result() {
     progress_.finish("interrupted in epoch " + std::to_string(state_.epoch + 1) + " after batch " +
-                     std::to_string(state_.batch) + " of " + std::to_string(batches_) +
-                     "; continue with --resume " + last_file().string());
+                     std::to_string(state_.batch) + " of " + std::to_string(batches_) + "; resume from " +
+                     last_file().string());
     return result(training_result::end::interrupted);
   }
 

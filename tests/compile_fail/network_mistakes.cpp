@@ -43,6 +43,20 @@ struct my_net {
     return empty;
 #elif defined(WRONG_NUMBER_OF_INPUTS)
     g.output(g(relu{}, x, x));
+#elif defined(EQUAL_NAMES)
+    x = g("conv", conv2d{.channels = 4}, x);
+    g.output(g("conv", conv2d{.channels = 4}, x));
+#elif defined(LONG_NAME)
+    auto level = g.scope("a_scope_of_twenty_one");
+    g.output(g("and_a_layer_of_21_too", relu{}, x));
+#elif defined(OUTPUT_IS_INPUT)
+    g.output(x);
+#elif defined(LARGE_WINDOW)
+    g.output(g(max_pool{17}, x));
+#elif defined(NO_STRIDE)
+    g.output(g(conv2d{.channels = 4, .stride = 0}, x));
+#elif defined(CONCAT_OF_ONE)
+    g.output(g(concat{}, x));
 #endif
     return g;
   }

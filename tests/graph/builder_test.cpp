@@ -58,6 +58,39 @@ TEST_CASE("names come from scopes, labels, or types and numbers", "[graph]") {
   CHECK(built.nodes[5].label.view() == "joined");
 }
 
+TEST_CASE("names that checkpoints could not tell apart are refused", "[graph]") {
+  using e = graph_error;
+  const auto code = [](auto build) {
+    const graph_mistake m = mistake([&](auto& g) {
+      const value x = g.input({4, 4, 2});
+      build(g, x);
+      g.output(g("last", relu{}, x));
+    });
+    return std::pair(m.what, m.node);
+  };
+  CHECK(code([](auto& g, value x) { g("a", relu{}, x), g("b", relu{}, x), g("a", add{}, x, x); }) ==
+        std::pair(e::layer_names_must_differ, 3));
+  CHECK(code([](auto& g, value x) { g(relu{}, x), g("relu_0", relu{}, x); }) ==
+        std::pair(e::layer_names_must_differ, 2));
+  CHECK(code([](auto& g, value x) {
+          g("s.a", relu{}, x);
+          auto s = g.scope("s");
+          g("a", relu{}, x);
+        }) == std::pair(e::layer_names_must_differ, 2));
+  CHECK(code([](auto& g, value x) {
+          g("a", relu{}, x);
+          auto s = g.scope("s");
+          g("a", relu{}, x);
+        }).first == e::none);
+  const std::string longest(name::capacity, 'n');
+  CHECK(code([&](auto& g, value x) { g(longest, relu{}, x); }).first == e::none);
+  CHECK(code([&](auto& g, value x) { g(longest + "n", relu{}, x); }) == std::pair(e::layer_name_too_long, 1));
+  CHECK(code([&](auto& g, value x) {
+          auto s = g.scope(longest);
+          g("n", relu{}, x);
+        }) == std::pair(e::layer_name_too_long, 1));
+}
+
 TEST_CASE("a value's shape can be asked for", "[graph]") {
   graph_builder g;
   const value x = g(max_pool{4}, g.input({8, 16, 2}));
@@ -97,6 +130,7 @@ TEST_CASE("every mistake has its code and the number of its call", "[graph]") {
   CHECK(code([](auto& g) {
           g.input({2, 2, 1}), g.output(value{});
         }) == std::pair(e::value_does_not_belong_to_this_graph, 1));
+  CHECK(code([](auto& g) { g.output(g.input({2, 2, 1})); }) == std::pair(e::output_must_not_be_the_input, 1));
   CHECK(code([](auto& g) { g(upsample{0}, g.input({2, 2, 1})); }) == std::pair(e::shape_must_be_positive, 1));
   CHECK(code([](auto& g) {
           value x = g.input({2, 2, 1});

@@ -179,3 +179,9 @@ TEST_CASE("a sigmoid that something else reads stays in training", "[graph]") {
   g.output(g("product", add{}, p, x));
   CHECK_FALSE(dead(training_graph(g.finish()), "p"));
 }
+
+TEST_CASE("a sigmoid of the network's input stays in training", "[graph]") {
+  graph_builder g;
+  g.output(g(sigmoid{}, g.input({4, 4, 1})));
+  CHECK(training_graph(g.finish()).output == 1);
+}

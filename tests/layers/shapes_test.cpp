@@ -36,6 +36,13 @@ static_assert(infer(batch_norm{}, s).value == s);
 
 // Refusals name what was found and what was expected.
 static_assert(infer(conv2d{}, s).error == graph_error::channels_must_be_positive);
+static_assert(infer(conv2d{.channels = 5, .kernel = 0}, s).error ==
+              graph_error::kernel_and_stride_must_be_positive);
+static_assert(infer(conv2d{.channels = 5, .stride = 0}, s).error ==
+              graph_error::kernel_and_stride_must_be_positive);
+static_assert(infer(max_pool{16}, shape{32, 16, 3}).value == shape{2, 1, 3});
+static_assert(infer(max_pool{17}, shape{17, 17, 3}).error == graph_error::pooling_window_too_large);
+static_assert(infer(concat{}, s).error == graph_error::wrong_number_of_inputs);
 static_assert(infer(conv2d{.channels = 5, .kernel = 10, .pad = padding::valid}, s).error ==
               graph_error::kernel_larger_than_padded_input);
 static_assert(infer(conv2d{.channels = 5}, s, shape{9, 4, 3}).error ==

@@ -20,7 +20,6 @@ class fixed_vector {
     for (const T& item : other) push_back(item);
   }
   constexpr void clear() { count_ = 0; }
-  constexpr void resize(int count) { count_ = count; }
   constexpr bool full() const { return count_ == Capacity; }
   constexpr bool empty() const { return count_ == 0; }
   constexpr int size() const { return count_; }

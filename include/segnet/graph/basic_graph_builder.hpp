@@ -41,7 +41,8 @@ class basic_graph_builder {
     return {0};
   }
 
-  /// Adds a layer with a name of its own ("conv1"), which stands behind the open scopes' names.
+  /// Adds a layer with a name of its own ("conv1"), which stands behind the open scopes' names. Names differ
+  /// and have at most name::capacity characters with the scopes, because checkpoints know tensors by them.
   template <layer L, std::same_as<value>... Values>
   constexpr value operator()(std::string_view label, const L& new_layer, Values... inputs) {
     constexpr int kind = detail::index_of<L, Layers...>();
@@ -78,11 +79,15 @@ class basic_graph_builder {
     return scope((segnet::name(label) + "." + index).view());
   }
 
-  /// Says which value is the network's result; must be called once, last.
+  /// Says which value is the network's result (not the input itself); must be called once, last.
   constexpr void output(value result) {
     if (!graph_.valid()) return;
     if (result.node < 0 || result.node >= graph_.nodes.size()) {
       fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}}, graph_.nodes.size());
+      return;
+    }
+    if (result.node == 0) {
+      fail({graph_error::output_must_not_be_the_input, {0, 0, 0}}, graph_.nodes.size());
       return;
     }
     graph_.output = result.node;
@@ -116,6 +121,8 @@ class basic_graph_builder {
     auto& pool = std::get<static_cast<std::size_t>(Kind)>(graph_.layers);
     node.layer = pool.size();
     node.label = label.empty() ? scope_ + L::type_name + "_" + pool.size() : scope_ + label;
+    if (!node.label.fits()) return fail({graph_error::layer_name_too_long, {0, 0, 0}}, id);
+    if (!enter_name(node.label, id)) return fail({graph_error::layer_names_must_differ, {0, 0, 0}}, id);
     pool.push_back(new_layer);
     graph_.nodes.push_back(node);
     const shape_result result = new_layer.out_shape(graph_.inputs_of(id));
@@ -124,14 +131,31 @@ class basic_graph_builder {
     return {id};
   }
 
+  /// False if another layer has this name. A hash table, because comparing each pair of some hundred names
+  /// would take a large part of the steps that compilers allow.
+  constexpr bool enter_name(const segnet::name& label, int id) {
+    unsigned hash = 0;
+    for (char letter : label.view()) hash = hash * 31 + static_cast<unsigned char>(letter);
+    for (unsigned at = hash % name_slots; true; at = (at + 1) % name_slots) {
+      if (named_[at] == 0) {
+        named_[at] = static_cast<short>(id);
+        return true;
+      }
+      if (graph_.nodes[named_[at]].label.view() == label.view()) return false;
+    }
+  }
+
   /// `call` is the number of the builder's call that fails, the input being 0.
   constexpr value fail(const shape_result& result, int call) {
     if (graph_.valid()) graph_.mistake = {result.error, call, result.found, result.expected};
     return {0};
   }
 
+  static constexpr unsigned name_slots = 2 * max_nodes;
+
   graph_type graph_;
   segnet::name scope_;
+  short named_[name_slots]{};  ///< nodes by the hash of their names; 0 for none, since the input has no layer
 };
 
 }  // namespace segnet

@@ -51,13 +51,15 @@ constexpr void remove_unused(Graph& g) {
   }
 }
 
-/// Training computes the loss from logits: a sigmoid that only the output reads is left to the loss.
+/// Training computes the loss from logits: a sigmoid that only the output reads is left to the loss. Not one
+/// of the network's input: then nothing would be left to run.
 template <class Graph>
 constexpr void leave_final_activation_to_loss(Graph& g) {
   const int last = g.output;
   g.visit(last, [&](const auto& l) {
     if constexpr (detail::is_final_activation<std::remove_cvref_t<decltype(l)>>)
-      if (detail::count_uses(g).of[last] == 1) detail::replace(g, last, g.nodes[last].inputs[0]);
+      if (g.nodes[last].inputs[0] != 0 && detail::count_uses(g).of[last] == 1)
+        detail::replace(g, last, g.nodes[last].inputs[0]);
   });
 }
 

@@ -31,8 +31,9 @@ struct conv2d {
   static constexpr bool accepts_folded_batch_norm = true;
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
-    if (channels <= 0 || kernel <= 0 || stride <= 0)
-      return {graph_error::channels_must_be_positive, {kernel, kernel, channels}};
+    if (channels <= 0) return {graph_error::channels_must_be_positive, {kernel, kernel, channels}};
+    if (kernel <= 0 || stride <= 0)
+      return {graph_error::kernel_and_stride_must_be_positive, {kernel, stride, channels}};
     const shape first = seen(in, 0);
     for (int i = 1; i < static_cast<int>(in.size()); ++i)
       if (seen(in, i).h != first.h || seen(in, i).w != first.w)

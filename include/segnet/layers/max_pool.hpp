@@ -8,12 +8,19 @@ namespace segnet {
 /// Maximum over windows of `window` x `window` pixels that do not overlap; the input must be divisible by
 /// it. Of equal values the first (in row order) gets the gradient.
 struct max_pool {
-  int window = 2;
+  int window = 2;  ///< 1 to largest_window
+
+  /// The places in a window are numbered by a byte.
+  static constexpr int largest_window = 16;
 
   static constexpr std::string_view type_name = "max_pool";
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
     if (in.size() != 1) return {graph_error::wrong_number_of_inputs, in[0]};
+    if (window > largest_window)
+      return {graph_error::pooling_window_too_large,
+              {window, window, in[0].c},
+              {largest_window, largest_window, in[0].c}};
     if (window <= 0 || in[0].h % window != 0 || in[0].w % window != 0)
       return {graph_error::pooling_needs_input_divisible_by_window, in[0], {window, window, in[0].c}};
     return shape{in[0].h / window, in[0].w / window, in[0].c};

@@ -13,6 +13,7 @@ struct concat {
   static constexpr bool concatenates = true;
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
+    if (in.size() < 2) return {graph_error::wrong_number_of_inputs, in[0]};
     shape joined = in[0];
     for (const shape& next : in.subspan(1)) {
       if (next.h != joined.h || next.w != joined.w)

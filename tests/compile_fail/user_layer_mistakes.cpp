@@ -13,6 +13,20 @@ struct halve {
     return in[0];
   }
 #endif
+#ifndef SEGNET_CORRECTED
+#if defined(WRONG_PARAMETERS)
+  constexpr parameter_specs parameters(shape) const { return {}; }
+#elif defined(WRONG_SAVED)
+  constexpr saved_size saved(std::span<const shape>) { return {}; }  // not const
+#elif defined(WRONG_NEEDS)
+  constexpr backward_needs needs(std::span<const shape>) const { return {}; }
+#elif defined(WRONG_WORKSPACE)
+  template <class Backend>
+  constexpr layer_workspace workspace(std::span<const shape>) const { return {}; }
+#elif defined(PLAIN_WORKSPACE)
+  constexpr layer_workspace workspace(std::span<const shape>, bool) const { return {}; }
+#endif
+#endif
   template <class Backend>
   void forward(const forward_context<Backend>&) const {}
   template <class Backend>

@@ -7,26 +7,38 @@
 //   template <class Backend> void forward(const forward_context<Backend>&) const;
 //   template <class Backend> void backward(const backward_context<Backend>&) const;
 //
-// and, where it needs them (absent means "none"):
+// and, where it needs them (absent means "none"; a member of one of these names that cannot be called so
+// is refused):
 //
 //   constexpr parameter_specs parameters(std::span<const shape> inputs) const;
-//   static constexpr backward_needs needs;                  values that backward() reads again; a member
-//                                                           function needs() where that depends on the layer
-//   constexpr saved_size saved(std::span<const shape> inputs) const;    what forward() keeps for backward()
-//   template <class Backend> static constexpr / member workspace(...)   scratch, see layer_workspace()
-//   static constexpr bool in_place = true;                  output may overwrite the only input
-//   static constexpr bool gradient_in_place = true;         input gradient may overwrite the output's
+//   static constexpr backward_needs needs;         values that backward() reads again; or, where that depends
+//   constexpr backward_needs needs() const;        on the layer, a function
+//   constexpr saved_size saved(std::span<const shape> inputs) const;      what forward() keeps for backward()
+//   template <class Backend>
+//   constexpr layer_workspace workspace(std::span<const shape> inputs, bool backward) const;   scratch
+//   static constexpr bool in_place = true;             the output may overwrite the only input
+//   static constexpr bool gradient_in_place = true;    the only input's gradient may overwrite the output's
+//   static constexpr bool normalises_over_batch = true;    training needs two values per channel or more
 //
-// Three more members let the fusion passes (graph/passes.hpp) work without knowing any layer by name:
+// More members let the passes (graph/passes.hpp) work without knowing any layer by name:
 //
-//   activation act;                        a layer that can apply an activation to what it writes, and whose
-//                                          backward() takes that into account
-//   static constexpr activation fuses_as;  a layer that is such an activation
-//   sources reads;                         a layer that reads concatenated, upsampled inputs in place
+//   activation act;                            can apply an activation to what it writes; backward() takes
+//                                              it into account
+//   static constexpr activation fuses_as;      is that activation
+//   sources reads;                             reads concatenated, upsampled inputs in place
+//   static constexpr bool concatenates = true;     joins its inputs along the channels
+//   constexpr int source_upsample() const;         repeats each pixel of its input so many times both ways
+//   static constexpr bool joins_loss = true;       as the last layer it is left to the loss, in training
+//   static constexpr bool accepts_folded_batch_norm = true;
+//                                              scales each output channel by weights and shifts it by a
+//                                              bias: parameters() gives {out, ...} and {out}, the second only
+//                                              if the member `bool bias` is set; has `activation act` too
+//   static constexpr bool folds = true;        is y = scale * x + shift per channel, in inference, with
+//   template <class T> void folded(const T* const* parameters, int channel, T& scale, T& shift) const;
 #pragma once
 
-#include <segnet/backend/primitives.hpp>
 #include <segnet/core/fixed_vector.hpp>
+#include <segnet/core/primitives.hpp>
 #include <segnet/graph/diagnostics.hpp>
 
 #include <concepts>
@@ -94,12 +106,19 @@ concept layer = std::copyable<L> && requires(const L& l, std::span<const shape> 
 
 namespace detail {
 
+// A member of the right name with other arguments would be taken for an absent one, and the layer would
+// compute something else without a word. (One that is overloaded has no address, and passes unseen.)
+
 template <layer L>
 constexpr parameter_specs parameters_of(const L& l, std::span<const shape> in) {
   if constexpr (requires { l.parameters(in); })
     return l.parameters(in);
-  else
+  else {
+    static_assert(
+        !requires { &L::parameters; },
+        "a layer's parameters is: constexpr parameter_specs parameters(std::span<const shape>) const");
     return {};
+  }
 }
 
 template <layer L>
@@ -108,24 +127,36 @@ constexpr backward_needs needs_of([[maybe_unused]] const L& l) {
     return l.needs();
   else if constexpr (requires { L::needs; })
     return L::needs;
-  else
+  else {
+    static_assert(
+        !requires { &L::needs; }, "a layer's needs is: constexpr backward_needs needs() const");
     return {};
+  }
 }
 
 template <layer L>
 constexpr saved_size saved_of(const L& l, std::span<const shape> in) {
   if constexpr (requires { l.saved(in); })
     return l.saved(in);
-  else
+  else {
+    static_assert(
+        !requires { &L::saved; },
+        "a layer's saved is: constexpr saved_size saved(std::span<const shape>) const");
     return {};
+  }
 }
 
 template <class Backend, layer L>
 constexpr layer_workspace workspace_of(const L& l, std::span<const shape> in, bool backward) {
   if constexpr (requires { l.template workspace<Backend>(in, backward); })
     return l.template workspace<Backend>(in, backward);
-  else
+  else {
+    static_assert(
+        !requires { &L::workspace; } && !requires { &L::template workspace<Backend>; },
+        "a layer's workspace is: template <class Backend> constexpr layer_workspace "
+        "workspace(std::span<const shape>, bool backward) const");
     return {};
+  }
 }
 
 template <layer L>

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// The vocabulary between layers and backends: plain descriptors, filled from what the compiler knows and
+// handed to a backend's primitives. `docs/backends.md` lists the primitives that a backend provides.
+//
+// Activations are dense NHWC. Convolution weights are KRSC: [out channel][kernel row][kernel column][in
+// channel], the in channels of several sources one after the other.
+#pragma once
+
+#include <segnet/config.hpp>
+
+#include <cstddef>
+
+namespace segnet {
+
+enum class activation : unsigned char { none, relu };
+
+/// The static facts of one 2-d convolution. Sizes in pixels; h and w are those of the convolution's input
+/// as it sees it, that is after an upsampling that a source asks for.
+struct conv2d_geometry {
+  int h = 0, w = 0;
+  int out_h = 0, out_w = 0;
+  int in_channels = 0, out_channels = 0;  ///< in_channels: the sum over all sources
+  int kernel_h = 3, kernel_w = 3;
+  int stride = 1;
+  int pad_top = 1, pad_left = 1;  ///< zeros before the first row and column
+
+  constexpr std::size_t weights() const {
+    return static_cast<std::size_t>(out_channels) * static_cast<std::size_t>(kernel_h) *
+           static_cast<std::size_t>(kernel_w) * static_cast<std::size_t>(in_channels);
+  }
+};
+
+/// One input of a convolution. Two sources are read as if concatenated along the channels, and a source with
+/// `upsample` u as if each of its pixels were repeated u x u times (nearest neighbour): neither is ever
+/// materialised. `data` is [batch][h / upsample][w / upsample][channels].
+template <class T>
+struct conv2d_source {
+  const T* data = nullptr;
+  int channels = 0;
+  int upsample = 1;
+};
+
+/// Scratch memory that a primitive asks for, in elements of T: so much for each thread, and so much in all,
+/// independent of the batch.
+struct workspace_size {
+  std::size_t per_thread = 0;
+  std::size_t shared = 0;
+};
+
+/// 2-d pooling with square windows; out = ceil(in / stride) where the window may stand over the edge.
+struct pool2d_geometry {
+  int h = 0, w = 0, channels = 0;
+  int out_h = 0, out_w = 0;
+  int window = 2, stride = 2;
+};
+
+/// Where a primitive finds its scratch memory: `shared` elements in all, and a part for each thread.
+template <class T>
+struct scratch {
+  T* shared = nullptr;
+  T* threads = nullptr;
+  std::size_t per_thread = 0;
+
+  constexpr T* of(int thread) const { return threads + static_cast<std::size_t>(thread) * per_thread; }
+};
+
+}  // namespace segnet

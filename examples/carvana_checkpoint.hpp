@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
@@ -26,9 +27,8 @@ inline loaded_network load_network(const std::filesystem::path& weights, int thr
   const segnet::safetensors_file file(weights);
   const auto header = segnet::checkpoint_header::from(file);
   if (header.network != "carvana" || header.height != header.width)
-    throw segnet::file_error(weights, "holds the network " + segnet::detail::json_quoted(header.network) +
-                                          " for " + std::to_string(header.width) + "x" +
-                                          std::to_string(header.height) +
+    throw segnet::file_error(weights, "holds the network " + nlohmann::json(header.network).dump() + " for " +
+                                          std::to_string(header.width) + "x" + std::to_string(header.height) +
                                           " pixels, expected \"carvana\" for a square");
   return with_network(header.variant, header.height, [&]<class Definition>(std::type_identity<Definition>) {
     using network = segnet::network<Definition>;

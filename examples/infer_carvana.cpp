@@ -51,7 +51,7 @@ job job_for_file(const options& o) {
     const fs::path stem = o.output / o.input.stem();
     return {o.input, stem.string() + "_mask.png", stem};
   }
-  if (detail::lower_case(o.output.extension().string()) != ".png")
+  if (const fs::path extension = o.output.extension(); extension != ".png" && extension != ".PNG")
     throw file_error(o.output,
                      "masks are PNG files: expected a name that ends in .png, or an existing folder");
   if (fs::exists(o.output) && fs::equivalent(o.input, o.output))
@@ -66,13 +66,17 @@ std::vector<job> jobs_for_folder(const options& o) {
     throw file_error(o.output, "is a file; the input is a folder, so that a folder was expected");
   if (is_within(o.input, o.output) && is_within(o.output, o.input))
     throw file_error(o.output, "is the folder of the photographs: masks need a folder of their own");
+  const bool output_in_input = is_within(o.output, o.input);
   std::vector<job> jobs;
   std::map<fs::path, fs::path> taken;
   for (const fs::path& photo : find_photographs(o.input)) {
     const fs::path relative = photo.lexically_relative(o.input);
-    if (is_hidden(relative) || is_within(photo, o.output)) continue;
+    if (is_hidden(relative) || (output_in_input && is_within(photo, o.output))) continue;
     const fs::path stem = o.output / fs::path(relative).replace_extension();
     const fs::path mask = stem.string() + "_mask.png";
+    if (!output_in_input && is_within(mask, o.input))
+      throw file_error(photo, "its mask would lie among the photographs, as " + mask.string() +
+                                  ": choose another output folder");
     if (const auto [other, is_new] = taken.emplace(mask, photo); !is_new)
       throw file_error(photo, "its mask would overwrite that of " + other->second.string() + ": both are " +
                                   mask.string() + "; rename one of the photographs");

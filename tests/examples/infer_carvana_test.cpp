@@ -85,6 +85,21 @@ TEST_CASE("infer_carvana walks a folder, reports broken files and does the rest"
   CHECK(f.infer(in, out).exit_code == 0);
 }
 
+TEST_CASE("infer_carvana takes photographs from within the output folder", "[examples]") {
+  if (!has_program(program)) return;
+  const fixture f;
+  const fs::path out = f.folder / "out";
+  fs::create_directories(out / "photos");
+  write_jpeg(out / "photos" / "a.jpg", car(64, 48));
+  const program_run run = f.infer(out / "photos", out);
+  INFO(run.err);
+  CHECK(run.exit_code == 0);
+  CHECK(files_below(out) == std::set<std::string>{"a_mask.png", "photos/a.jpg"});
+  fs::create_directories(out / "photos" / "photos");
+  write_jpeg(out / "photos" / "photos" / "b.jpg", car(64, 48));
+  CHECK_THAT(f.infer(out / "photos", out).err, Catch::Contains("b_mask.png: choose another output folder"));
+}
+
 TEST_CASE("infer_carvana writes the mask of one photograph, its overlay and its probability", "[examples]") {
   if (!has_program(program)) return;
   const fixture f;

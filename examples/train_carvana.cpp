@@ -5,6 +5,9 @@
 #include "carvana_networks.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -21,6 +24,7 @@ struct options {
   int size = 128, batch = 8, accumulate = 1, epochs = 0, patience = 0, threads = 0;
   double rate = 5e-3, val_fraction = 0.2;
   std::uint64_t seed = 1;
+  std::string pictures;  ///< fingerprint() of those that the run was started with
 
   /// What a resumed run takes from its checkpoint: everything that its course depends on.
   nlohmann::json to_json() const {
@@ -36,11 +40,16 @@ struct options {
             {"boundary-weight", boundary_weight},
             {"val-fraction", val_fraction},
             {"patience", patience},
-            {"seed", seed}};
+            {"seed", seed},
+            {"pictures", pictures}};
   }
 };
 
 constexpr const char* options_key = "training_options";
+constexpr int exit_wrong_options = 2, exit_interrupted = 130;
+
+/// Chooses the cars that are held out. Fixed, so that runs with different --seed can be compared.
+constexpr std::uint64_t split_seed = 1;
 
 /// The generated data set: all 16 views of each of these cars.
 constexpr int generated_cars = 20, generated_width = 480, generated_height = 320;
@@ -55,14 +64,31 @@ pictures find_pictures(const options& o) {
     const int held_out =
         std::clamp(static_cast<int>(std::lround(generated_cars * o.val_fraction)), 1, generated_cars - 1);
     const int kept = generated_cars - held_out;
-    return {synthetic_source(o.seed, 0, kept, generated_width, generated_height),
-            synthetic_source(o.seed, kept, held_out, generated_width, generated_height),
+    return {synthetic_source(split_seed, 0, kept, generated_width, generated_height),
+            synthetic_source(split_seed, kept, held_out, generated_width, generated_height),
             "generated photographs of " + std::to_string(kept) + " + " + std::to_string(held_out) + " cars"};
   }
   carvana_dataset found = find_carvana(o.data);
   for (const std::string& note : found.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
-  carvana_split split = split_by_car(found.samples, o.val_fraction, o.seed);
+  carvana_split split = split_by_car(found.samples, o.val_fraction, split_seed);
   return {from_samples(std::move(split.train)), from_samples(std::move(split.validation)), o.data.string()};
+}
+
+/// FNV-1a over the pictures' names, in order: a resumed run must find those that it was started with. The
+/// folders are left out, for a data set may move.
+std::string fingerprint(const pictures& source) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&hash](const std::string& text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    hash = (hash ^ 0xff) * 0x100000001b3;  // the end of a name: 0xff is in no UTF-8 text
+  };
+  for (const picture_source* part : {&source.train, &source.validation}) {
+    for (int i = 0; i < part->size; ++i) add(fs::path(part->name(i)).filename().string());
+    add("");
+  }
+  char text[20];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
 }
 
 /// Masks and overlays of a few pictures that training never saw.
@@ -81,11 +107,19 @@ void show_some(segmenter& segment, const picture_source& source, const fs::path&
 }
 
 template <class Definition>
-int train(const options& o) {
+int train(options o) {
   using network_t = network<Definition>;
   const pictures source = find_pictures(o);
-  loader_options load{
-      .height = o.size, .width = o.size, .batch_size = o.batch, .drop_last = true, .seed = o.seed};
+  const std::string found = fingerprint(source);
+  if (!o.pictures.empty() && o.pictures != found)
+    throw file_error(o.data, "the pictures are not those that the run was started with");
+  o.pictures = found;
+  loader_options load{.height = o.size,
+                      .width = o.size,
+                      .batch_size = o.batch,
+                      .drop_last = true,
+                      .seed = o.seed,
+                      .workers = std::max(1, o.threads / 2)};  // decoding must not starve the network
   if (o.augment == "on") load.augment = augment_options{};
 
   std::printf("network   carvana %s, %dx%d, %s parameters\n", o.variant.c_str(), o.size, o.size,
@@ -99,6 +133,14 @@ int train(const options& o) {
       in_mebibytes(plan.training_bytes(o.batch, o.threads)).c_str(), in_mebibytes(plan.parameters).c_str(),
       in_mebibytes(3 * plan.parameters).c_str(), in_mebibytes(plan.folded_parameters).c_str(), o.batch,
       in_mebibytes(plan.training_per_image).c_str(), o.threads);
+  // What is left after the network must do for others, too.
+  const std::size_t needed = plan.training_bytes(o.batch, o.threads), available = available_memory();
+  const std::size_t budget = std::min(2_GiB, (available - std::min(needed, available)) / 2);
+  const std::size_t picture_bytes = shape{o.size, o.size, 4}.size();
+  const auto all = static_cast<std::size_t>(source.train.size + source.validation.size);
+  const std::size_t fitting = std::min(all, budget / picture_bytes);
+  std::printf("cache     %s: %zu of %zu pictures fit%s\n", in_mebibytes(fitting * picture_bytes).c_str(),
+              fitting, all, fitting < all ? ", the others are decoded in every epoch" : "");
   std::printf("output    %s\n", o.out.string().c_str());
   std::fflush(stdout);
   network_t net({.batch = o.batch, .threads = o.threads});
@@ -106,7 +148,7 @@ int train(const options& o) {
 
   checkpoint_header header = carvana::header_of<Definition>(o.variant, o.size);
   header.val_fraction = o.val_fraction;
-  header.split_seed = o.seed;
+  header.split_seed = split_seed;
   training_options how{.epochs = o.epochs,
                        .accumulate = o.accumulate,
                        .boundary_weighted = o.boundary_weight == "on",
@@ -122,13 +164,16 @@ int train(const options& o) {
     net.initialise(o.seed);
   else
     run.resume(safetensors_file(o.resume));
+  if (run.state().best_epoch > 0 && !fs::exists(run.best_file()))
+    throw file_error(run.best_file(), "is missing: it holds the best weights of the run to resume");
   run.start(load);
+  load.cache_bytes = std::min(budget, static_cast<std::size_t>(source.train.size) * picture_bytes);
   loader training(source.train, load);
-  loader validation(source.validation,
-                    {.height = o.size, .width = o.size, .batch_size = o.batch, .shuffle = false});
-  if (training.cached_pictures() < training.size())
-    std::printf("cache     %d of %d pictures fit; the others are decoded in every epoch\n",
-                training.cached_pictures(), training.size());
+  loader validation(source.validation, {.height = o.size,
+                                        .width = o.size,
+                                        .batch_size = o.batch,
+                                        .shuffle = false,
+                                        .cache_bytes = budget - load.cache_bytes});
 
   event_writer curves(o.out);
   run.on_epoch = [&](const epoch_report& e) {
@@ -139,7 +184,7 @@ int train(const options& o) {
     curves.scalar("validation/iou", e.validation.iou, e.epoch);
   };
   const training_result result = run.run(training, validation);
-  if (result.how == training_result::end::interrupted) return 0;
+  if (result.how == training_result::end::interrupted) return exit_interrupted;
   if (result.how == training_result::end::stopped_early)
     std::printf("stopped early: no better validation Dice for %d epochs\n", o.patience);
 
@@ -174,7 +219,7 @@ void take_options(options& o, const CLI::App& app) {
   try {
     const nlohmann::json stored = nlohmann::json::parse(found->second), asked = o.to_json();
     for (const auto& [key, value] : stored.items())
-      if (key != "data" && app.count("--" + key) > 0 && asked.at(key) != value)
+      if (key != "data" && key != "pictures" && app.count("--" + key) > 0 && asked.at(key) != value)
         throw argument_error("--" + key + ": found " + asked.at(key).dump() + ", but the run to resume has " +
                              value.dump());
     if (app.count("--data") == 0) o.data = stored.at("data").get<std::string>();
@@ -190,10 +235,15 @@ void take_options(options& o, const CLI::App& app) {
     stored.at("val-fraction").get_to(o.val_fraction);
     stored.at("patience").get_to(o.patience);
     stored.at("seed").get_to(o.seed);
+    stored.at("pictures").get_to(o.pictures);
   } catch (const nlohmann::json::exception& problem) {
     throw file_error(o.resume, std::string("its training options are damaged: ") + problem.what());
   }
-  if (o.out.empty()) o.out = o.resume.parent_path();
+  const fs::path folder = fs::absolute(o.resume).parent_path();
+  if (!o.out.empty() && !(fs::exists(o.out) && fs::equivalent(o.out, folder)))
+    throw argument_error("--out: found " + o.out.string() + ", but a resumed run goes on in its own folder " +
+                         folder.string());
+  o.out = folder;
 }
 
 }  // namespace
@@ -202,6 +252,14 @@ int main(int argc, char** argv) try {
   options o;
   CLI::App app{
       "Trains a network to cut cars out of studio photographs. Without --data it generates its own."};
+  app.footer(
+      "Two checkpoints are kept in the output folder: best.safetensors, for infer_carvana and "
+      "evaluate_carvana, and\n"
+      "last.safetensors, for --resume. Ctrl-C finishes the step, saves and leaves.\n\n"
+      "Exit code: 0, 1 if anything failed, 2 for wrong options, 130 when interrupted, after saving.\n\n"
+      "Examples: train_carvana --data carvana --size 256 --batch 4 --out runs/carvana-256\n"
+      "          train_carvana --resume runs/carvana-256/last.safetensors");
+  app.set_version_flag("--version", SEGNET_VERSION);
   app.option_defaults()->always_capture_default();
   app.add_option("--data", o.data, "Kaggle's Carvana set: a folder with train/ and train_masks/");
   app.add_option("--variant", o.variant, "7-2-7-1, 6-2-6-1, or lite (7-2-7-1 with a quarter of the filters)");
@@ -222,22 +280,31 @@ int main(int argc, char** argv) try {
   app.add_option("--patience", o.patience, "stop after so many epochs without improvement; 0: never")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--threads", o.threads, "0: as many as the machine has; results do not depend on it")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1024));
   app.add_option("--seed", o.seed, "of weights, order and augmentation");
   app.add_option("--out", o.out,
                  "folder for checkpoints, curves (TensorBoard) and pictures [runs/carvana-N]");
   app.add_option("--resume", o.resume, "a run's last.safetensors: continue it as if it had never stopped");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& stop) {
+    return app.exit(stop) == 0 ? 0 : exit_wrong_options;
+  }
 
+  // As it is stored, for a run to be resumed from anywhere.
+  if (!o.data.empty()) o.data = fs::absolute(o.data).lexically_normal();
   if (!o.resume.empty()) take_options(o, app);
   if (o.threads == 0) o.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (o.epochs == 0) o.epochs = o.data.empty() ? 6 : 40;
   parse_schedule(o.schedule);
   if (o.out.empty()) o.out = new_folder();
-  if (o.resume.empty() && fs::exists(o.out / "last.safetensors"))
-    throw argument_error("--out " + o.out.string() +
-                         " holds an earlier run: choose another folder, or continue it with --resume " +
-                         (o.out / "last.safetensors").string());
+  if (o.resume.empty())
+    for (const char* name : {"best.safetensors", "last.safetensors"})
+      if (fs::exists(o.out / name))
+        throw argument_error(
+            "--out " + o.out.string() + " holds " + name +
+            " of an earlier run: choose another folder, or continue that run with --resume " +
+            (o.out / "last.safetensors").string());
   return carvana::with_network(
       o.variant, o.size, [&](auto definition) { return train<typename decltype(definition)::type>(o); });
 } catch (const std::exception& problem) {

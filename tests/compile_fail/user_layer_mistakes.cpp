@@ -22,7 +22,9 @@ struct halve {
   constexpr backward_needs needs(std::span<const shape>) const { return {}; }
 #elif defined(WRONG_WORKSPACE)
   template <class Backend>
-  constexpr layer_workspace workspace(std::span<const shape>) const { return {}; }
+  constexpr layer_workspace workspace(std::span<const shape>) const {
+    return {};
+  }
 #elif defined(PLAIN_WORKSPACE)
   constexpr layer_workspace workspace(std::span<const shape>, bool) const { return {}; }
 #endif

@@ -37,8 +37,15 @@ int evaluate(const options& o) {
 
   carvana::loaded_network net = carvana::load_network(o.weights, o.threads);
   std::vector<sample> samples = std::move(found.samples);
-  if (o.split == "val")
+  if (o.split == "val") {
     samples = split_by_car(samples, net.header.val_fraction, net.header.split_seed).validation;
+    const std::string& held_out = net.header.validation_pictures;
+    if (!held_out.empty() && held_out != fingerprint(from_samples(samples)))
+      throw file_error(
+          o.data,
+          "is not the set that the network was trained on, so the pictures that training held out "
+          "are unknown here: score all of them with --split all");
+  }
   const double threshold = o.threshold.value_or(net.header.threshold);
   std::printf("network   %s, threshold %g%s\n", net.description.c_str(), threshold,
               o.tta ? ", mean with the mirror image" : "");

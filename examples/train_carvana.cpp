@@ -74,23 +74,6 @@ pictures find_pictures(const options& o) {
   return {from_samples(std::move(split.train)), from_samples(std::move(split.validation)), o.data.string()};
 }
 
-/// FNV-1a over the pictures' names, in order: a resumed run must find those that it was started with. The
-/// folders are left out, for a data set may move.
-std::string fingerprint(const pictures& source) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  const auto add = [&hash](const std::string& text) {
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    hash = (hash ^ 0xff) * 0x100000001b3;  // the end of a name: 0xff is in no UTF-8 text
-  };
-  for (const picture_source* part : {&source.train, &source.validation}) {
-    for (int i = 0; i < part->size; ++i) add(fs::path(part->name(i)).filename().string());
-    add("");
-  }
-  char text[20];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-  return text;
-}
-
 /// Masks and overlays of a few pictures that training never saw.
 void show_some(segmenter& segment, const picture_source& source, const fs::path& folder) {
   fs::create_directories(folder);
@@ -110,7 +93,7 @@ template <class Definition>
 int train(options o) {
   using network_t = network<Definition>;
   const pictures source = find_pictures(o);
-  const std::string found = fingerprint(source);
+  const std::string found = fingerprint(source.train) + fingerprint(source.validation);
   if (!o.pictures.empty() && o.pictures != found)
     throw file_error(o.data, "the pictures are not those that the run was started with");
   o.pictures = found;
@@ -149,6 +132,7 @@ int train(options o) {
   checkpoint_header header = carvana::header_of<Definition>(o.variant, o.size);
   header.val_fraction = o.val_fraction;
   header.split_seed = split_seed;
+  header.validation_pictures = fingerprint(source.validation);
   training_options how{.epochs = o.epochs,
                        .accumulate = o.accumulate,
                        .boundary_weighted = o.boundary_weight == "on",
@@ -261,14 +245,16 @@ int main(int argc, char** argv) try {
       "          train_carvana --resume runs/carvana-256/last.safetensors");
   app.set_version_flag("--version", SEGNET_VERSION);
   app.option_defaults()->always_capture_default();
-  app.add_option("--data", o.data, "Kaggle's Carvana set: a folder with train/ and train_masks/");
+  app.add_option("--data", o.data, "Kaggle's Carvana set: a folder with train/ and train_masks/")
+      ->type_name("DIR");
   app.add_option("--variant", o.variant, "7-2-7-1, 6-2-6-1, or lite (7-2-7-1 with a quarter of the filters)");
   app.add_option("--size", o.size, "pictures are shrunk to SIZE x SIZE pixels");
   app.add_option("--batch", o.batch, "pictures in one batch")->check(CLI::PositiveNumber);
   app.add_option("--accumulate", o.accumulate, "batches whose gradients make one step")
       ->check(CLI::PositiveNumber);
-  app.add_option("--epochs", o.epochs, "passes over the training pictures [40 with --data, else 6]")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--epochs", o.epochs, "passes over the training pictures")
+      ->check(CLI::PositiveNumber)
+      ->default_str("40 with --data, else 6");
   app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(CLI::PositiveNumber);
   app.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine, plateau, one-cycle");
   app.add_option("--augment", o.augment, "random flips, shifts, scales and colours")
@@ -282,9 +268,11 @@ int main(int argc, char** argv) try {
   app.add_option("--threads", o.threads, "0: as many as the machine has; results do not depend on it")
       ->check(CLI::Range(0, 1024));
   app.add_option("--seed", o.seed, "of weights, order and augmentation");
-  app.add_option("--out", o.out,
-                 "folder for checkpoints, curves (TensorBoard) and pictures [runs/carvana-N]");
-  app.add_option("--resume", o.resume, "a run's last.safetensors: continue it as if it had never stopped");
+  app.add_option("--out", o.out, "folder for checkpoints, curves (TensorBoard) and pictures")
+      ->type_name("DIR")
+      ->default_str("runs/carvana-N");
+  app.add_option("--resume", o.resume, "a run's last.safetensors: continue it as if it had never stopped")
+      ->type_name("FILE");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& stop) {
@@ -307,6 +295,9 @@ int main(int argc, char** argv) try {
             (o.out / "last.safetensors").string());
   return carvana::with_network(
       o.variant, o.size, [&](auto definition) { return train<typename decltype(definition)::type>(o); });
+} catch (const argument_error& problem) {
+  std::fprintf(stderr, "train_carvana: %s\n", problem.what());
+  return exit_wrong_options;
 } catch (const std::exception& problem) {
   std::fprintf(stderr, "train_carvana: %s\n", problem.what());
   return 1;

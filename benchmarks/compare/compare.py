@@ -5,7 +5,8 @@
 
 A training step at 128x128, batch 8 (forward, loss, backward, Adam) and an inference at 512x512, batch 1, each with 1 and
 2 threads. Each round runs every candidate once, in a process of its own; the table shows the median over the rounds, the
-range, and the ratio of the medians to the fastest mode of PyTorch. Debian: python3-torch.
+range, images per second, and how many times as long, and as much memory, as segnet the others take.
+Debian: python3-torch.
 """
 import argparse
 import json
@@ -33,7 +34,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=15)
     args = parser.parse_args()
-    print("| | threads | ms (range) | peak MiB | time against segnet's | memory |\n|---|---|---|---|---|---|")
+    print("| | threads | ms (range) | img/s | peak MiB | time / segnet's | memory / segnet's |\n|---|---|---|---|---|---|---|")
     for only, size, batch in JOBS:
         for threads in (1, 2):
             results = {}
@@ -49,6 +50,7 @@ def main():
                 times = [r["median_ms"] for r in rows]
                 what = f"{only} {size}x{size}, batch {batch}: {name}"
                 print(f"| {what} | {threads} | {medians[name]:.0f} ({min(times):.0f}-{max(times):.0f}) | "
+                      f"{1000 * batch / medians[name]:.1f} | "
                       f"{rows[0]['peak_mib']:.0f} | {medians[name] / medians['segnet']:.2f} | "
                       f"{rows[0]['peak_mib'] / ours_peak:.2f} |", flush=True)  # fmt: skip
 

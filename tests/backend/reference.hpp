@@ -2,7 +2,7 @@
 // Naive double-precision loops that the backends' primitives are compared with.
 #pragma once
 
-#include <segnet/backend/primitives.hpp>
+#include <segnet/core/primitives.hpp>
 #include <segnet/core/random.hpp>
 
 #include <cmath>

@@ -2,7 +2,7 @@
 // Scratch memory for one primitive, filled with NaN: nothing may count on what it finds there.
 #pragma once
 
-#include <segnet/backend/primitives.hpp>
+#include <segnet/core/primitives.hpp>
 #include <segnet/memory/aligned_buffer.hpp>
 
 #include <algorithm>

@@ -85,11 +85,11 @@ TEST_CASE("train_carvana resumes with the options that it was started with", "[e
   REQUIRE(WEXITSTATUS(status) == 130);
   const std::string last = (part / "last.safetensors").string();
   const program_run other = run_program(program, {"--resume", last, "--batch", "4"}, f.folder);
-  CHECK(other.exit_code == 1);
+  CHECK(other.exit_code == 2);
   CHECK_THAT(other.err, Catch::Contains("--batch") && Catch::Contains("8"));
   const program_run elsewhere =
       run_program(program, {"--resume", last, "--out", (f.folder / "elsewhere").string()}, f.folder);
-  CHECK(elsewhere.exit_code == 1);
+  CHECK(elsewhere.exit_code == 2);
   CHECK_THAT(elsewhere.err, Catch::Contains("its own folder") && Catch::Contains(part.string()));
   fs::rename(f.data / "train" / "synthetic0000_01.jpg", f.data / "train" / "synthetic0002_01.jpg");
   fs::rename(f.data / "train_masks" / "synthetic0000_01_mask.png",
@@ -97,6 +97,13 @@ TEST_CASE("train_carvana resumes with the options that it was started with", "[e
   const program_run changed = run_program(program, {"--resume", last}, f.folder);
   CHECK(changed.exit_code == 1);
   CHECK_THAT(changed.err, Catch::Contains("the pictures are not those that the run was started with"));
+  if (has_program("evaluate_carvana")) {
+    const program_run foreign = run_program(
+        "evaluate_carvana", {"--weights", (whole / "best.safetensors").string(), "--data", f.data.string()},
+        f.folder);
+    CHECK(foreign.exit_code == 1);
+    CHECK_THAT(foreign.err, Catch::Contains("not the set") && Catch::Contains("--split all"));
+  }
   fs::rename(f.data / "train" / "synthetic0002_01.jpg", f.data / "train" / "synthetic0000_01.jpg");
   fs::rename(f.data / "train_masks" / "synthetic0002_01_mask.png",
              f.data / "train_masks" / "synthetic0000_01_mask.png");
@@ -121,20 +128,20 @@ TEST_CASE("train_carvana's messages", "[examples]") {
     CHECK(run.exit_code == code);
     CHECK_THAT(run.err + run.out, Catch::Contains(message));
   };
-  refused({"--size", "100"}, "100x100");
-  refused({"--variant", "9-9"}, "9-9");
-  refused({"--schedule", "magic"}, "constant, cosine, plateau, one-cycle");
+  refused({"--size", "100"}, "100x100", 2);
+  refused({"--variant", "9-9"}, "9-9", 2);
+  refused({"--schedule", "magic"}, "constant, cosine, plateau, one-cycle", 2);
   refused({"--variant", "lite", "--data", (f.folder / "nowhere").string()}, "nowhere");
   refused({"--resume", (f.folder / "nothing.safetensors").string()}, "nothing.safetensors");
   refused({"--batch", "0"}, "--batch", 2);
   refused({"--threads", "-1"}, "--threads", 2);
   refused({"--variant", "lite", "--batch", "1", "--out", (f.folder / "one").string()},
-          "single value per channel");
+          "single value per channel", 2);
   fs::create_directories(f.folder / "used");
   write_safetensors(f.folder / "used" / "last.safetensors", {});
-  refused({"--out", (f.folder / "used").string()}, "earlier run");
+  refused({"--out", (f.folder / "used").string()}, "earlier run", 2);
   fs::rename(f.folder / "used" / "last.safetensors", f.folder / "used" / "best.safetensors");
-  refused({"--out", (f.folder / "used").string()}, "best.safetensors of an earlier run");
+  refused({"--out", (f.folder / "used").string()}, "best.safetensors of an earlier run", 2);
   const program_run help = run_program(program, {"--help"}, f.folder);
   CHECK(help.exit_code == 0);
   for (const char* option : {"--data", "--size", "--batch", "--accumulate", "--epochs", "--lr", "--schedule",

@@ -43,6 +43,7 @@ struct setup {
   fs::path resume = {};
   double rate = 1e-2;
   int patience = 0;
+  double save_interval = 0;
   int interrupt_at_step = -1, interrupt_after_epoch = -1;
   bool interrupt_validation = false;
   bool boundary_weighted = false;
@@ -58,7 +59,7 @@ struct setup {
     how.schedule.peak = rate;
     how.patience = patience;
     how.folder = out;
-    how.save_interval = 0;
+    how.save_interval = save_interval;
     how.progress = nullptr;
     trainer run(net, how);
     if (resume.empty())
@@ -139,6 +140,7 @@ TEST_CASE("an interrupted run resumes bit for bit, with other threads", "[train]
     first.interrupt_at_step = at == "middle" ? 2 : at == "last step" ? steps : -1;
     first.interrupt_validation = at == "validation";
     first.interrupt_after_epoch = at == "end" ? 1 : -1;
+    first.save_interval = at == "end" ? 1e9 : 0;  // then it is the interrupt that saves
     const training_result stopped = first.run();
     REQUIRE(stopped.how == training_result::end::interrupted);
     CHECK(stopped.epochs == (at == "end" ? 1 : 0));

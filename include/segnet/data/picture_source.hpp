@@ -5,6 +5,9 @@
 #include <segnet/core/error.hpp>
 #include <segnet/data/carvana_dataset.hpp>
 
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,6 +22,20 @@ struct picture_source {
   std::function<labelled_photo(int)> read;  ///< RGB, and a mask of 0/255 of the same size
   std::function<std::string(int)> name;     ///< for error messages
 };
+
+/// FNV-1a, as 16 hexadecimal digits, over the pictures' names in their order: tells whether two sources hold
+/// the same pictures. The folders are left out, for a data set may move.
+inline std::string fingerprint(const picture_source& source) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (int i = 0; i < source.size; ++i) {
+    for (const char c : std::filesystem::path(source.name(i)).filename().string())
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    hash = (hash ^ 0xff) * 0x100000001b3;  // the end of a name: 0xff is in no UTF-8 text
+  }
+  char text[20];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
 
 /// The samples of a data set on disk, in their order.
 inline picture_source from_samples(std::vector<sample> samples) {

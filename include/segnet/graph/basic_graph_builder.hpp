@@ -49,6 +49,7 @@ class basic_graph_builder {
     static_assert(kind >= 0, "this layer type is not in the builder's list: write graph_builder<my_layer>");
     static_assert(sizeof...(Values) >= 1 && sizeof...(Values) <= max_inputs, "a layer reads 1 to 4 values");
     if constexpr (kind >= 0) return append<kind>(label, new_layer, {inputs...});
+    refused_ = true;
     return {0};
   }
 
@@ -86,7 +87,7 @@ class basic_graph_builder {
       fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}}, graph_.nodes.size());
       return;
     }
-    if (result.node == 0) {
+    if (result.node == 0 && !refused_) {
       fail({graph_error::output_must_not_be_the_input, {0, 0, 0}}, graph_.nodes.size());
       return;
     }
@@ -155,6 +156,7 @@ class basic_graph_builder {
 
   graph_type graph_;
   segnet::name scope_;
+  bool refused_ = false;  // a static_assert has said why: no second message
   short named_[name_slots]{};  ///< nodes by the hash of their names; 0 for none, since the input has no layer
 };
 

@@ -25,12 +25,13 @@ struct checkpoint_header {
   std::string filters;        ///< "8,24,64,128,256,512,768"
   int height = 0, width = 0;  ///< of the network's input, pixels
   std::string colour_order = "RGB";
-  std::string scale = "1/255";   ///< of 8-bit values
-  std::string resize = "area";   ///< how photographs were shrunk
-  double threshold = 0.5;        ///< probabilities above it are the object; [0, 1]
-  double val_fraction = 0.2;     ///< of the cars that were held out, see split_by_car(); (0, 1)
-  std::uint64_t split_seed = 1;  ///< chose them
-  std::string metrics = "{}";    ///< a JSON object of what validation found
+  std::string scale = "1/255";      ///< of 8-bit values
+  std::string resize = "area";      ///< how photographs were shrunk
+  double threshold = 0.5;           ///< probabilities above it are the object; [0, 1]
+  double val_fraction = 0.2;        ///< of the cars that were held out, see split_by_car(); (0, 1)
+  std::uint64_t split_seed = 1;     ///< chose them
+  std::string validation_pictures;  ///< fingerprint() of those that were held out; empty: unknown
+  std::string metrics = "{}";       ///< a JSON object of what validation found
 
   /// Numbers as text that from() reads back to the same bits.
   checkpoint_metadata to_metadata() const {
@@ -48,6 +49,7 @@ struct checkpoint_header {
             {"threshold", to_text(threshold)},
             {"val_fraction", to_text(val_fraction)},
             {"split_seed", to_text(split_seed)},
+            {"validation_pictures", validation_pictures},
             {"metrics", metrics}};
   }
 
@@ -69,6 +71,8 @@ struct checkpoint_header {
     header.threshold = in.number("threshold", 0.0, 1.0);
     header.val_fraction = in.number("val_fraction", 0.0, 1.0);
     header.split_seed = in.number("split_seed", std::uint64_t{0}, ~std::uint64_t{0});
+    if (const auto known = file.metadata().find("validation_pictures"); known != file.metadata().end())
+      header.validation_pictures = known->second;
     header.metrics = in.get("metrics");
     return header;
   }

@@ -147,7 +147,7 @@ class trainer {
       }
       // Reached at once where the run that is resumed was interrupted in validation.
       if (!end_epoch(report, validation, started)) return save_interrupted();
-      if (interrupt_guard::requested() && state_.epoch < options_.epochs) return interrupted_result();
+      if (interrupt_guard::requested() && state_.epoch < options_.epochs) return save_interrupted();
     }
     return result(finished);
   }
@@ -261,7 +261,7 @@ class trainer {
       state_.best_epoch = report.epoch;
       save(best_file(), false);
     }
-    const bool over = state_.epoch == options_.epochs || stale() || interrupt_guard::requested();
+    const bool over = state_.epoch == options_.epochs || stale();
     if (over || seconds_since(saved_) >= options_.save_interval) save_last();
     char line[200];
     std::snprintf(line, sizeof line,

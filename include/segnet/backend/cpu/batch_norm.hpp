@@ -4,7 +4,7 @@
 
 #include <segnet/backend/cpu/parallel.hpp>
 #include <segnet/backend/cpu/row_sums.hpp>
-#include <segnet/backend/primitives.hpp>
+#include <segnet/core/primitives.hpp>
 
 #include <cmath>
 #include <limits>

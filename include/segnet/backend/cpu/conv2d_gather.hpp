@@ -3,7 +3,7 @@
 // (pixels) x (taps x channels) times (taps x channels) x (columns).
 #pragma once
 
-#include <segnet/backend/primitives.hpp>
+#include <segnet/core/primitives.hpp>
 
 #include <array>
 #include <cassert>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <segnet/backend/cpu/parallel.hpp>
-#include <segnet/backend/primitives.hpp>
+#include <segnet/core/primitives.hpp>
 
 #include <cstdint>
 

@@ -156,7 +156,7 @@ class basic_graph_builder {
 
   graph_type graph_;
   segnet::name scope_;
-  bool refused_ = false;  // a static_assert has said why: no second message
+  bool refused_ = false;       // a static_assert has said why: no second message
   short named_[name_slots]{};  ///< nodes by the hash of their names; 0 for none, since the input has no layer
 };
 

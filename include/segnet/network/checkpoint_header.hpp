@@ -71,8 +71,7 @@ struct checkpoint_header {
     header.threshold = in.number("threshold", 0.0, 1.0);
     header.val_fraction = in.number("val_fraction", 0.0, 1.0);
     header.split_seed = in.number("split_seed", std::uint64_t{0}, ~std::uint64_t{0});
-    if (const auto known = file.metadata().find("validation_pictures"); known != file.metadata().end())
-      header.validation_pictures = known->second;
+    header.validation_pictures = in.get("validation_pictures");
     header.metrics = in.get("metrics");
     return header;
   }

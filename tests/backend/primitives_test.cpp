@@ -170,7 +170,7 @@ TEST_CASE("cpu: batch normalisation's gradients agree with finite differences", 
 TEMPLATE_TEST_CASE("cpu: activations", "[backend]", float, double) {
   using T = TestType;
   basic_cpu<T> backend(2);
-  for (std::size_t size : {1, 15, 33, 40000}) {
+  for (const std::size_t size : {1u, 15u, 33u, 40000u}) {
     const auto x = random_values<T>(size, 1), dy = random_values<T>(size, 2),
                before = random_values<T>(size, 3);
     std::vector<T> y(size);

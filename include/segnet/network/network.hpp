@@ -168,8 +168,10 @@ class network {
 
   /// Where the loss writes its gradient with respect to what forward() returned.
   tensor_view<scalar> output_gradient() {
-    return {buffer(facts::training_plan, facts::training_plan.output_gradient, forward_images_.n),
-            forward_images_.n, facts::training.output_shape()};
+    const auto blocks = run_memory(forward_images_.data);
+    const auto run = executor(facts::training, facts::training_plan, facts::table, blocks, forward_images_.n);
+    return {run.data(facts::training_plan.output_gradient), forward_images_.n,
+            facts::training.output_shape()};
   }
 
   /// From output_gradient() to gradients(). With `accumulate` they are added to, else overwritten. The images
@@ -182,7 +184,6 @@ class network {
     executor(facts::training, facts::training_plan, facts::table, blocks, forward_images_.n)
         .backward(accumulate);
     forward_images_ = {};
-    dirty_ = true;
   }
 
   /// The forward pass of inference: running statistics, folded into the weights first if those changed.
@@ -297,13 +298,6 @@ class network {
   auto executor(const Graph& g, const Plan& plan, const Table& table,
                 const detail::run_memory<scalar>& blocks, int batch) {
     return detail::executor<Backend, Graph, Plan, Table>(backend_, g, plan, table, blocks, batch);
-  }
-
-  template <class Plan>
-  scalar* buffer(const Plan& plan, short id, int batch) {
-    if (id < 0) return nullptr;  // nothing to differentiate
-    return reinterpret_cast<scalar*>(arena_.data() +
-                                     plan.buffers[id].offset * static_cast<std::size_t>(batch));
   }
 
   network_options options_;

@@ -348,10 +348,6 @@ class trainer {
 
   training_result save_interrupted() {
     save_last();
-    return interrupted_result();
-  }
-
-  training_result interrupted_result() {
     progress_.finish("interrupted in epoch " + std::to_string(state_.epoch + 1) + " after batch " +
                      std::to_string(state_.batch) + " of " + std::to_string(batches_) + "; resume from " +
                      last_file().string());

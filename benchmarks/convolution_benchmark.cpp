@@ -71,7 +71,7 @@ void convolution(benchmark::State& state, const level& l, int size, int batch, d
   const scratch<float> memory{shared.data(), own.data(), per_thread};
   for (auto _ : state) {
     if (way == direction::forward)
-      backend.conv2d_forward(g, batch, used, weight.data(), nullptr, activation::none, out.data(), memory);
+      backend.conv2d_forward(g, batch, used, weight.data(), {}, out.data(), memory);
     else if (way == direction::backward_data)
       backend.conv2d_backward_data(g, batch, dy.data(), weight.data(), dx.data(), false, memory);
     else

@@ -99,10 +99,10 @@ template <class T>
 struct run {
   std::vector<std::vector<T>> inputs;
   std::vector<conv2d_source<T>> sources;
-  std::vector<T> weight, bias, dy, out, dx, dweight, dbias;
+  std::vector<T> weight, scale, bias, dy, out, dx, dweight, dbias;
   bool intact = true;
 
-  run(const problem& p, int threads, bool with_bias, activation act, bool accumulate) {
+  run(const problem& p, int threads, bool with_epilogue, activation act, bool accumulate) {
     const auto& g = p.g;
     for (std::size_t i = 0; i < p.sources.size(); ++i) {
       const auto [channels, upsample] = p.sources[i];
@@ -114,6 +114,7 @@ struct run {
     const auto pixels = static_cast<std::size_t>(p.batch * g.out_h * g.out_w);
     const auto outs = static_cast<std::size_t>(g.out_channels);
     weight = random_values<T>(g.weights(), 1);
+    scale = random_values<T>(outs, 7);
     bias = random_values<T>(outs, 2);
     dy = random_values<T>(pixels * outs, 3);
     out.assign(pixels * outs, T{77});
@@ -124,13 +125,14 @@ struct run {
     basic_cpu<T> backend(threads);
     using cpu_type = basic_cpu<T>;
     workspace<T> forward(cpu_type::conv2d_forward_workspace(g), threads);
-    backend.conv2d_forward(g, p.batch, sources, weight.data(), with_bias ? bias.data() : nullptr, act,
-                           out.data(), forward.get());
+    const conv2d_epilogue<T> finish{with_epilogue ? scale.data() : nullptr,
+                                    with_epilogue ? bias.data() : nullptr, act};
+    backend.conv2d_forward(g, p.batch, sources, weight.data(), finish, out.data(), forward.get());
     workspace<T> data(cpu_type::conv2d_backward_data_workspace(g), threads);
     backend.conv2d_backward_data(g, p.batch, dy.data(), weight.data(), dx.data(), accumulate, data.get());
     workspace<T> weights(cpu_type::conv2d_backward_weights_workspace(g), threads);
     backend.conv2d_backward_weights(g, p.batch, sources, dy.data(), dweight.data(),
-                                    with_bias ? dbias.data() : nullptr, accumulate, weights.get());
+                                    with_epilogue ? dbias.data() : nullptr, accumulate, weights.get());
     intact = forward.intact() && data.intact() && weights.intact();
   }
 };
@@ -141,7 +143,7 @@ TEMPLATE_TEST_CASE("cpu: convolutions agree with naive loops", "[backend]", floa
   using T = TestType;
   for (const problem& p : problems())
     for (const bool variant : {false, true}) {
-      INFO(name(p) << (variant ? ", bias, relu, accumulating" : ""));
+      INFO(name(p) << (variant ? ", scale, bias, relu, accumulating" : ""));
       const auto& g = p.g;
       const run<T> result(p, 2, variant, variant ? activation::relu : activation::none, variant);
       REQUIRE(result.intact);
@@ -150,7 +152,6 @@ TEMPLATE_TEST_CASE("cpu: convolutions agree with naive loops", "[backend]", floa
       std::vector<double> dbias(result.bias.size());
       const auto outs = result.bias.size();
       if (variant) {
-        for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(result.bias[i % outs]);
         const auto before = random_values<T>(dx.size(), 4),
                    before_weights = random_values<T>(dweight.size(), 5),
                    before_bias = random_values<T>(outs, 6);
@@ -164,8 +165,9 @@ TEMPLATE_TEST_CASE("cpu: convolutions agree with naive loops", "[backend]", floa
         dx[in] += dy * weight;
         dweight[w] += dy * x[in];
       });
-      if (variant)
-        for (double& value : out) value = std::max(value, 0.0);
+      for (std::size_t i = 0; variant && i < out.size(); ++i)
+        out[i] = std::max(0.0, out[i] * static_cast<double>(result.scale[i % outs]) +
+                                   static_cast<double>(result.bias[i % outs]));
       CHECK(difference(result.out, out) < tolerance<T>());
       CHECK(difference(result.dx, dx) < tolerance<T>());
       CHECK(difference(result.dweight, dweight) < tolerance<T>());
@@ -197,8 +199,8 @@ TEST_CASE("cpu: a convolution's gradients agree with finite differences", "[back
   workspace<double> memory(basic_cpu<double>::conv2d_forward_workspace(p.g), 1);
   const auto loss = [&] {
     std::vector<double> out(at.out.size());
-    backend.conv2d_forward(p.g, p.batch, at.sources, at.weight.data(), at.bias.data(), activation::none,
-                           out.data(), memory.get());
+    backend.conv2d_forward(p.g, p.batch, at.sources, at.weight.data(), {.bias = at.bias.data()}, out.data(),
+                           memory.get());
     double sum = 0;
     for (std::size_t i = 0; i < out.size(); ++i) sum += out[i] * at.dy[i];
     return sum;

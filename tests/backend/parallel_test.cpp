@@ -130,7 +130,7 @@ TEST_CASE("cpu: primitives do not allocate", "[backend]") {
     const scratch<float> s = memory.get();
     const auto k = static_cast<std::size_t>(g.out_channels);
     const long before = allocations;
-    backend.conv2d_forward(g, 1, {&source, 1}, w.data(), nullptr, activation::relu, y.data(), s);
+    backend.conv2d_forward(g, 1, {&source, 1}, w.data(), {.act = activation::relu}, y.data(), s);
     backend.conv2d_backward_data(g, 1, y.data(), w.data(), dx.data(), true, s);
     backend.conv2d_backward_weights(g, 1, {&source, 1}, y.data(), dw.data(), c.data(), false, s);
     backend.batch_norm_forward(out / k, g.out_channels, y.data(), c.data(), c.data() + k, 1e-3f, 0.9f,

@@ -77,8 +77,7 @@ TEMPLATE_TEST_CASE("conv2d is PyTorch's", "[layers]", double, float) {
 
     std::vector<T> y(dy.size()), dw(weights.size()), db(bias.size());
     reference::workspace<T> forward(backend.conv2d_forward_workspace(g), backend.threads());
-    backend.conv2d_forward(g, n, sources, weights.data(), bias.data(), activation::none, y.data(),
-                           forward.get());
+    backend.conv2d_forward(g, n, sources, weights.data(), {.bias = bias.data()}, y.data(), forward.get());
     check(y, c, "output");
     reference::workspace<T> of_weights(backend.conv2d_backward_weights_workspace(g), backend.threads());
     backend.conv2d_backward_weights(g, n, sources, dy.data(), dw.data(), db.data(), false, of_weights.get());

@@ -40,6 +40,20 @@ struct conv2d_source {
   int upsample = 1;
 };
 
+/// What a convolution does to the sums that it writes: act(scale[k] * sum + bias[k]). Null pointers stand for
+/// ones and zeros.
+template <class T>
+struct conv2d_epilogue {
+  const T* scale = nullptr;
+  const T* bias = nullptr;
+  activation act = activation::none;
+
+  /// The same for the channels from `channel` on.
+  constexpr conv2d_epilogue from(std::ptrdiff_t channel) const {
+    return {scale != nullptr ? scale + channel : nullptr, bias != nullptr ? bias + channel : nullptr, act};
+  }
+};
+
 /// Scratch memory that a primitive asks for, in elements of T: so much for each thread, and so much in all,
 /// independent of the batch.
 struct workspace_size {

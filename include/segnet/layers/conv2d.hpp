@@ -92,8 +92,8 @@ struct conv2d {
     using T = typename Backend::scalar;
     const auto [g, from] = read<T>(ctx);
     ctx.backend->conv2d_forward(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
-                                ctx.parameters[0], bias ? ctx.parameters[1] : nullptr, act, ctx.output.data,
-                                ctx.scratch);
+                                ctx.parameters[0], {.bias = bias ? ctx.parameters[1] : nullptr, .act = act},
+                                ctx.output.data, ctx.scratch);
   }
 
   template <class Backend>

@@ -53,8 +53,7 @@ struct gather_product {
   std::span<const conv2d_source<T>> sources;
   const T* weight;  // element (column, tap, channel) at the sum of index * step
   std::ptrdiff_t column_step, tap_step, channel_step;
-  const T* bias;  // nullable
-  bool relu;
+  conv2d_epilogue<T> finish;
   bool accumulate;  // out += instead of =
   T* out;
 
@@ -66,8 +65,8 @@ struct gather_product {
 
 template <class T>
 gather_product<T> forward_product(const conv2d_geometry& g, int batch,
-                                  std::span<const conv2d_source<T>> sources, const T* weight, const T* bias,
-                                  activation act, T* out) {
+                                  std::span<const conv2d_source<T>> sources, const T* weight,
+                                  const conv2d_epilogue<T>& finish, T* out) {
   return {.y = {g.h, g.stride, g.pad_top, false},
           .x = {g.w, g.stride, g.pad_left, false},
           .kernel_h = g.kernel_h,
@@ -82,8 +81,7 @@ gather_product<T> forward_product(const conv2d_geometry& g, int batch,
           .column_step = std::ptrdiff_t{g.kernel_h} * g.kernel_w * g.in_channels,
           .tap_step = g.in_channels,
           .channel_step = 1,
-          .bias = bias,
-          .relu = act == activation::relu,
+          .finish = finish,
           .accumulate = false,
           .out = out};
 }
@@ -106,8 +104,7 @@ gather_product<T> backward_data_product(const conv2d_geometry& g, int batch, con
           .column_step = 1,
           .tap_step = g.in_channels,
           .channel_step = std::ptrdiff_t{g.kernel_h} * g.kernel_w * g.in_channels,
-          .bias = nullptr,
-          .relu = false,
+          .finish = {},
           .accumulate = accumulate,
           .out = dx};
 }

@@ -144,8 +144,7 @@ class product_task {
                       .columns = std::min(width, p_.columns - column),
                       .add = add,
                       .last = finish,
-                      .bias = p_.bias != nullptr ? p_.bias + column : nullptr,
-                      .relu = p_.relu};
+                      .finish = p_.finish.from(column)};
     for (std::size_t pixel = first; pixel < last;) {
       to.rows = tile_size(last - pixel);
       to.out = p_.out + static_cast<std::ptrdiff_t>(pixel) * p_.columns + column;

@@ -157,8 +157,7 @@ void multiply_rows(const gather_product<typename V::scalar>& p, std::ptrdiff_t f
                            .columns = std::min(width, p.columns - column),
                            .add = p.accumulate,
                            .last = true,
-                           .bias = p.bias != nullptr ? p.bias + column : nullptr,
-                           .relu = p.relu});
+                           .finish = p.finish.from(column)});
       }
       x += count;
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <segnet/backend/cpu/simd.hpp>
+#include <segnet/core/primitives.hpp>
 
 #include <algorithm>
 #include <array>
@@ -34,9 +35,8 @@ struct tile_result {
   std::ptrdiff_t step;  // elements from one pixel to the next
   int rows, columns;    // of them valid
   bool add;             // to what is there
-  bool last;            // no further terms: apply bias and activation
-  const T* bias;
-  bool relu;
+  bool last;            // no further terms: apply the epilogue
+  conv2d_epilogue<T> finish;
 };
 
 /// One packet of columns, which may be narrower than a register.
@@ -47,11 +47,17 @@ SEGNET_INLINE void finish_packet(Packet value, const tile_result<T>& to, int col
     std::memcpy(&other, out + column, sizeof other);
     value += other;
   }
-  if (to.last && to.bias != nullptr) {
-    std::memcpy(&other, to.bias + column, sizeof other);
-    value += other;
+  if (to.last) {
+    if (to.finish.scale != nullptr) {
+      std::memcpy(&other, to.finish.scale + column, sizeof other);
+      value *= other;
+    }
+    if (to.finish.bias != nullptr) {
+      std::memcpy(&other, to.finish.bias + column, sizeof other);
+      value += other;
+    }
+    if (to.finish.act == activation::relu) value = value < Packet{} ? Packet{} : value;
   }
-  if (to.last && to.relu) value = value < Packet{} ? Packet{} : value;
   std::memcpy(out + column, &value, sizeof value);
 }
 
@@ -60,8 +66,9 @@ inline void finish_row(const T* sum, const tile_result<T>& to, T* out) {
   for (int c = 0; c < to.columns; ++c) {
     T value = sum[c];
     if (to.add) value += out[c];
-    if (to.last && to.bias != nullptr) value += to.bias[c];
-    if (to.last && to.relu) value = value < T{0} ? T{0} : value;
+    if (to.last && to.finish.scale != nullptr) value *= to.finish.scale[c];
+    if (to.last && to.finish.bias != nullptr) value += to.finish.bias[c];
+    if (to.last && to.finish.act == activation::relu) value = value < T{0} ? T{0} : value;
     out[c] = value;
   }
 }

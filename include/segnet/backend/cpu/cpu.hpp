@@ -38,10 +38,10 @@ class basic_cpu {
     return detail::conv2d_backward_weights_workspace<T>(g);
   }
 
-  /// out [batch][out_h][out_w][out_channels] = act(convolution + bias). `bias` may be null.
+  /// out [batch][out_h][out_w][out_channels] = act(scale * convolution + bias), as `finish` says.
   void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
-                      const T* weight, const T* bias, activation act, T* out, const scratch<T>& memory) {
-    detail::run_product(pool_, detail::forward_product(g, batch, sources, weight, bias, act, out), memory);
+                      const T* weight, const conv2d_epilogue<T>& finish, T* out, const scratch<T>& memory) {
+    detail::run_product(pool_, detail::forward_product(g, batch, sources, weight, finish, out), memory);
   }
 
   /// dx [batch][h][w][in_channels] at the resolution that the convolution sees: upsampling of a source is

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2034
-# Read by examples/run and tests/run: the packages that each of them needs, and two functions.
+# Read by examples/run, tests/run and benchmarks/run: the packages that each of them needs, and two functions.
 
 segnet_build_packages="g++ make cmake libeigen3-dev nlohmann-json3-dev libstb-dev libprotozero-dev libcli11-dev"
 # clang: the second compiler that the headers and the error messages are tested with.
-segnet_test_packages="catch2 libbenchmark-dev clang clang-format"
+segnet_test_packages="catch2 libbenchmark-dev clang clang-format python3"
+segnet_benchmark_packages="libbenchmark-dev clang python3"
 
 # install_packages PACKAGE...: installs those that are missing, after naming them; does nothing, and asks for
 # no rights, when all are there. Elsewhere than on Debian it lists them and goes on: CMake says what it misses.

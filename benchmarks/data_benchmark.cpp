@@ -112,4 +112,4 @@ BENCHMARK(loader_cached)->Apply(sizes_and_threads);
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) { return segnet_benchmark::run(argc, argv); }

@@ -81,16 +81,12 @@ inline void count_operations(benchmark::State& state, double operations, int thr
 /// main() of the programs that hold something against the peak: it is measured before all else and stands in
 /// the "context" of the JSON output.
 inline int run_beside_peak(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   for (int threads : thread_counts()) {
     char text[32];
     std::snprintf(text, sizeof text, "%.1f GFLOP/s", fma_peak(threads) / 1e9);
     benchmark::AddCustomContext("fma_peak/threads:" + std::to_string(threads), text);
   }
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
+  return run(argc, argv);
 }
 
 }  // namespace segnet_benchmark

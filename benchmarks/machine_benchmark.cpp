@@ -109,4 +109,4 @@ BENCHMARK(copy_non_temporal)->Apply(threads_1_and_all)->Unit(benchmark::kMillise
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) { return segnet_benchmark::run(argc, argv); }

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -31,6 +33,18 @@ inline std::vector<int> thread_counts() {
 inline void threads_1_and_all(benchmark::internal::Benchmark* b) {
   b->ArgName("threads")->UseRealTime();
   for (int threads : thread_counts()) b->Arg(threads);
+}
+
+/// main() of every program.
+inline int run(int argc, char** argv) try {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+} catch (const std::exception& problem) {
+  std::fprintf(stderr, "%s\n", problem.what());
+  return 1;
 }
 
 /// Uniform in [-0.5, 0.5).

@@ -124,14 +124,18 @@ def save(network, path, metadata=None):
 
 
 def load(network, path):
-    """Reads what save() or segnet wrote; returns the file's metadata."""
-    tensors, metadata = safetensors_numpy.load(path)
-    state = {n: torch.from_numpy(t.transpose(0, 3, 1, 2) if t.ndim == 4 else t) for n, t in tensors.items()}
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    missing = [n for n in missing if not n.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise ValueError(f"{path}: missing {missing}, unexpected {unexpected}")
-    return metadata
+    """Reads what save() or segnet wrote."""
+    state = network.state_dict()
+    missing = set(tensor_names(network))
+    for name, tensor in safetensors_numpy.read(path):
+        if name.startswith("training."):
+            continue
+        if name not in missing:
+            raise ValueError(f"{path}: unexpected tensor {name}")
+        missing.remove(name)
+        state[name].copy_(torch.from_numpy(tensor.transpose(0, 3, 1, 2) if tensor.ndim == 4 else tensor))
+    if missing:
+        raise ValueError(f"{path}: missing tensors {sorted(missing)}")
 
 
 def soft_dice(logits, targets, smooth=1.0):

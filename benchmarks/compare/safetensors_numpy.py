@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reads and writes safetensors files with numpy alone: 8 bytes of length, a JSON header, the numbers."""
 import json
+import math
 
 import numpy as np
 
@@ -22,14 +23,12 @@ def save(path, tensors, metadata=None):
             f.write(np.ascontiguousarray(a).tobytes())
 
 
-def load(path):
-    """Returns {name: array} and the metadata."""
+def read(path):
+    """Yields (name, array) one by one: who copies them elsewhere never holds all of them twice."""
     with open(path, "rb") as f:
-        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-        data = f.read()
-    metadata = header.pop("__metadata__", {})
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        tensors[name] = np.frombuffer(data[begin:end], _TYPES[entry["dtype"]]).reshape(entry["shape"]).copy()
-    return tensors, metadata
+        size = int.from_bytes(f.read(8), "little")
+        header = json.loads(f.read(size))
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            f.seek(8 + size + entry["data_offsets"][0])
+            yield name, np.fromfile(f, _TYPES[entry["dtype"]], math.prod(entry["shape"])).reshape(entry["shape"])

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Trains the Carvana networks in PyTorch, or measures its speed, to compare segnet with. Prints JSON lines.
+"""Trains the Carvana networks in PyTorch, to compare accuracy with segnet's. Prints JSON lines.
 
     python3 train_pytorch.py --data DIR --size 128 --batch 8 --epochs 40
-    python3 train_pytorch.py --time 20 --size 128 --batch 8       # training steps and inference, random images
 
 Debian: python3-torch python3-pil
 """
@@ -10,8 +9,6 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
 import carvana_pytorch as carvana  # before torch
@@ -114,71 +111,9 @@ def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def timed(function, count, warm_up=3):
-    """The median of `count` runs, in milliseconds."""
-    for _ in range(warm_up):
-        function()
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        function()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
-def time_training(args):
-    layout = LAYOUTS[args.layout]
-    network = carvana.make(args.variant).to(memory_format=layout).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=args.lr)
-    images = torch.rand(args.batch, 3, args.size, args.size).contiguous(memory_format=layout)
-    masks = (torch.rand(args.batch, 1, args.size, args.size) < 0.3).float()
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        carvana.bce_dice_loss(network(images), masks).backward()
-        optimizer.step()
-
-    ms = timed(step, args.time)
-    report(measured="training step", mode="eager", **common(args, args.batch), median_ms=ms,
-           images_per_s=1000 * args.batch / ms, peak_mib=peak_mib())  # fmt: skip
-
-
-def time_inference(args):
-    layout = LAYOUTS[args.layout]
-    network = carvana.make(args.variant).to(memory_format=layout).eval()
-    image = torch.rand(1, 3, args.size, args.size).contiguous(memory_format=layout)
-    with torch.inference_mode():
-        if args.mode == "optimized":  # batch norm folded into the convolutions, oneDNN's own layouts
-            network = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(network, image)))
-        ms = timed(lambda: torch.sigmoid(network(image)), args.time)
-    report(measured="inference", mode=args.mode, **common(args, 1), median_ms=ms, images_per_s=1000 / ms,
-           peak_mib=peak_mib())  # fmt: skip
-
-
-def common(args, batch):
-    return {"variant": args.variant, "size": args.size, "batch": batch, "threads": args.threads,
-            "layout": args.layout, "torch": torch.__version__}  # fmt: skip
-
-
-def time_all(args):
-    """Each measurement in a process of its own, so that the peak memory is its own."""
-    for threads in (1, args.threads) if args.threads > 1 else (1,):
-        for layout in LAYOUTS if args.layout == "both" else (args.layout,):
-            for only, mode in (("training", "eager"), ("inference", "eager"), ("inference", "optimized")):
-                options = {"time": args.time, "size": args.size, "batch": args.batch, "variant": args.variant,
-                           "threads": threads, "layout": layout, "only": only, "mode": mode}  # fmt: skip
-                if args.only and args.only != only:
-                    continue
-                command = [sys.executable, __file__, "--one-process"]
-                for name, value in options.items():
-                    command += [f"--{name}", str(value)]
-                if subprocess.run(command).returncode != 0:
-                    report(measured=only, mode=mode, threads=threads, layout=layout, failed=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="folder with train/ and train_masks/")
+    parser.add_argument("--data", required=True, help="folder with train/ and train_masks/")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=40)
@@ -187,27 +122,12 @@ def main():
     parser.add_argument("--val-fraction", type=float, default=0.2, help="share of the cars held out")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--layout", choices=(*LAYOUTS, "both"), help="memory layout; both only with --time")
+    parser.add_argument("--layout", choices=LAYOUTS, default="nhwc", help="memory layout")
     parser.add_argument("--out", help="write the weights to this safetensors file")
-    parser.add_argument("--time", type=int, metavar="N", help="measure N steps and N inferences")
-    parser.add_argument("--only", choices=("training", "inference"), help="with --time: measure only this")
-    parser.add_argument("--mode", choices=("eager", "optimized"), default="eager", help=argparse.SUPPRESS)
-    parser.add_argument("--one-process", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.layout = args.layout or ("both" if args.time else "nhwc")
-    if args.layout == "both" and not args.time:
-        parser.error("--layout both is for --time")
-    if not args.time and not args.data:
-        parser.error("--data or --time is needed")
-
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    if args.one_process:
-        time_training(args) if args.only == "training" else time_inference(args)
-    elif args.time:
-        time_all(args)
-    else:
-        train(args)
+    train(args)
 
 
 if __name__ == "__main__":

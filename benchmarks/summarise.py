@@ -85,7 +85,7 @@ def convolutions(folder):
           "that meet the image, over time; `up`: read at half the resolution. FMA peak in the same run: "
           + ", ".join(f"{value} ({key.partition('/')[2].replace(':', ' ')})" for key, value in context.items()
                       if key.startswith("fma_peak")) + ".\n")
-    ways = list(dict.fromkeys(row.kind for row in rows))
+    ways = [way for way in ("forward", "backward_data", "backward_weights") if any(row.kind == way for row in rows)]
     columns = sorted({row.threads for row in rows})
     for size, batch in dict.fromkeys((row.of["input"], row.of["batch"]) for row in rows):
         here = [row for row in rows if (row.of["input"], row.of["batch"]) == (size, batch)]

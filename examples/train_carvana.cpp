@@ -110,12 +110,10 @@ int train(options o) {
   std::printf("data      %s: %d pictures to train, %d to validate\n", source.description.c_str(),
               source.train.size, source.validation.size);
   constexpr memory_plan plan = network_t::memory;
-  std::printf(
-      "memory    %s: weights %s, gradients and Adam %s, folded weights %s, %d x %s for the images; %d "
-      "threads\n",
-      in_mebibytes(plan.training_bytes(o.batch, o.threads)).c_str(), in_mebibytes(plan.parameters).c_str(),
-      in_mebibytes(3 * plan.parameters).c_str(), in_mebibytes(plan.folded_parameters).c_str(), o.batch,
-      in_mebibytes(plan.training_per_image).c_str(), o.threads);
+  std::printf("memory    %s: weights %s, gradients and Adam %s, %d x %s for the images; %d threads\n",
+              in_mebibytes(plan.training_bytes(o.batch, o.threads)).c_str(),
+              in_mebibytes(plan.parameters).c_str(), in_mebibytes(3 * plan.parameters).c_str(), o.batch,
+              in_mebibytes(plan.training_per_image).c_str(), o.threads);
   // What is left after the network must do for others, too.
   const std::size_t needed = plan.training_bytes(o.batch, o.threads), available = available_memory();
   const std::size_t budget = std::min(2_GiB, (available - std::min(needed, available)) / 2);

@@ -110,7 +110,7 @@ TEST_CASE("a buffer moved from is empty", "[memory]") {
 TEST_CASE("a memory plan adds up what training and inference need", "[memory]") {
   constexpr memory_plan plan{.parameters = 1000,
                              .statistics = 10,
-                             .folded_parameters = 900,
+                             .folded = 90,
                              .training_saved = 5,
                              .training_shared = 3,
                              .training_per_image = 300,
@@ -119,10 +119,11 @@ TEST_CASE("a memory plan adds up what training and inference need", "[memory]") 
                              .inference_per_image = 100,
                              .inference_per_thread = 8};
   static_assert(plan.optimizer() == 2000);
-  // Parameters, gradients, two moments; statistics; folded weights; what is saved; then the larger of both
-  // modes.
-  static_assert(plan.training_bytes(4, 2) == 4 * 1000 + 10 + 900 + 5 + 6 + 4 * 300 + 2 * 8);
-  static_assert(plan.inference_bytes(4, 2) == 900 + 6 + 4 * 100 + 2 * 8);
+  // Parameters, gradients, two moments; statistics; scales and shifts; what is saved; then the larger of
+  // both modes.
+  static_assert(plan.training_bytes(4, 2) == 4 * 1000 + 10 + 90 + 5 + 6 + 4 * 300 + 2 * 8);
+  static_assert(plan.inference_working_bytes(4, 2) == 90 + 6 + 4 * 100 + 2 * 8);
+  static_assert(plan.inference_bytes(4, 2) == 1000 + 10 + plan.inference_working_bytes(4, 2));
   static_assert(3_KiB == 3072 && 2_MiB == 2 << 20 && 4_GiB == std::size_t{4} << 30);
-  CHECK(plan.inference_bytes() == 900 + 6 + 100 + 8);
+  CHECK(plan.inference_bytes() == 1010 + 90 + 6 + 100 + 8);
 }

@@ -5,6 +5,7 @@
 #include "../data/temporary_folder.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdint>
@@ -24,8 +25,8 @@ using other_filters = network<carvana_network<16, 16, 8, 24>>;
 using one_level = network<carvana_network<16, 16, 8>>;
 using larger_images = network<carvana_network<32, 32, 8, 16>>;
 
-/// Every tensor far from its initial value, so that none can be forgotten: multiples of 1/256, which half
-/// precision holds exactly; scales and variances stay positive.
+/// Every tensor far from its initial value, so that none can be forgotten: multiples of 1/256 below 1, which
+/// both kinds of half precision hold exactly; scales and variances stay positive.
 template <class Network>
 void fill(Network& net) {
   random_stream random{7};
@@ -54,6 +55,10 @@ std::uint16_t to_half(float x) {
   const float mantissa = std::frexp(std::abs(x), &exponent);  // in [0.5, 1)
   const int fraction = static_cast<int>(std::ldexp(mantissa, 11)) - 1024;
   return static_cast<std::uint16_t>((x < 0 ? 0x8000 : 0) | ((exponent + 14) << 10) | fraction);
+}
+
+std::uint16_t to_bfloat16(float x) {
+  return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(x) >> 16);
 }
 
 /// The tensors of a file, and room for values that a test puts in their place.
@@ -86,7 +91,7 @@ TEST_CASE("a checkpoint gives back every tensor, for training and for inference"
 
   small again({.batch = 2, .threads = 1});
   again.initialise(2);
-  output_of(again);  // loading replaces what was folded here
+  output_of(again);  // loading replaces the scales and shifts that this computed
   load_checkpoint(file, again);
   for (const parameter& p : small::parameter_table().entries) {
     INFO(parameter_name(small::training_graph(), p));
@@ -100,7 +105,7 @@ TEST_CASE("a checkpoint gives back every tensor, for training and for inference"
   CHECK(output_of(again) == expected);
   CHECK(*std::ranges::max_element(expected) != *std::ranges::min_element(expected));
 
-  // Loading again replaces what was folded before.
+  // Loading again replaces the weights.
   small fresh({.threads = 1});
   fresh.initialise(5);
   save_checkpoint(folder / "b.safetensors", fresh, {});
@@ -110,6 +115,7 @@ TEST_CASE("a checkpoint gives back every tensor, for training and for inference"
 }
 
 TEST_CASE("half precision checkpoints are converted", "[network]") {
+  const bool brain = GENERATE(false, true);
   const temporary_folder folder;
   small trained({.threads = 1});
   fill(trained);
@@ -120,8 +126,8 @@ TEST_CASE("half precision checkpoints are converted", "[network]") {
   bits.reserve(half.tensors.size());
   for (stored_tensor& t : half.tensors) {
     bits.emplace_back();
-    for (float x : full.f32(t.name)) bits.back().push_back(to_half(x));
-    t.type = dtype::f16;
+    for (float x : full.f32(t.name)) bits.back().push_back(brain ? to_bfloat16(x) : to_half(x));
+    t.type = brain ? dtype::bf16 : dtype::f16;
     t.bytes = std::as_bytes(std::span(bits.back()));
   }
   write_safetensors(folder / "half.safetensors", half.tensors);
@@ -132,6 +138,43 @@ TEST_CASE("half precision checkpoints are converted", "[network]") {
   load_checkpoint(file, inference);
   const std::vector<float> expected = output_of(trained);
   CHECK(output_of(training) == expected);
+  CHECK(output_of(inference) == expected);
+}
+
+TEST_CASE("tensors that are not aligned to floats are copied", "[network]") {
+  const temporary_folder folder;
+  small trained({.threads = 1});
+  fill(trained);
+  save_checkpoint(folder / "a.safetensors", trained, {});
+  auto bytes = segnet_test::content(folder / "a.safetensors");
+  bytes.insert(
+      bytes.begin() + 8 + static_cast<std::ptrdiff_t>(bytes[0] + 256u * bytes[1] + 65536u * bytes[2]),
+      static_cast<unsigned char>(' '));
+  ++bytes[0];  // the header's length; a multiple of 8 before
+  segnet_test::write_file(folder / "odd.safetensors", bytes);
+  const safetensors_file odd(folder / "odd.safetensors");
+  CHECK_THROWS_WITH(odd.f32("classifier.bias"), Catch::Contains("not aligned"));
+  small inference({.threads = 1, .training = false});
+  load_checkpoint(odd, inference);
+  CHECK(output_of(inference) == output_of(trained));
+}
+
+TEST_CASE("a mapped checkpoint may be replaced or deleted", "[network]") {
+  const temporary_folder folder;
+  const auto path = folder / "a.safetensors";
+  small trained({.threads = 1}), other({.threads = 1});
+  fill(trained);
+  other.initialise(1);
+  save_checkpoint(path, trained, {});
+  const std::vector<float> expected = output_of(trained);
+  small inference({.threads = 1, .training = false});
+  load_checkpoint(safetensors_file(path), inference);  // the file object is gone, its pages are not
+  save_checkpoint(path, other, {});
+  CHECK(output_of(inference) == expected);
+  std::filesystem::remove(path);
+  CHECK(output_of(inference) == expected);
+  // Scales and shifts are computed from them again.
+  inference.parameters_changed();
   CHECK(output_of(inference) == expected);
 }
 
@@ -170,6 +213,11 @@ TEST_CASE("a checkpoint of another network is refused by tensor, and changes not
   CHECK_THAT(message_of<file_error>(
                  [&] { load_checkpoint(safetensors_file(folder / "more.safetensors"), inference); }),
              Catch::EndsWith("1 differ:\n  \"encoder.2.conv1.bias\\n\": unknown to this network"));
+  // What failed is no load: neither the first, nor a later one.
+  CHECK_THROWS_WITH(output_of(inference), Catch::Contains("no weights loaded"));
+  load_checkpoint(file, inference);
+  CHECK_THROWS_AS(load_checkpoint(safetensors_file(folder / "more.safetensors"), inference), file_error);
+  CHECK(output_of(inference) == output_of(trained));
 
   one_level source({.threads = 1});
   source.initialise(1);

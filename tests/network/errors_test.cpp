@@ -70,8 +70,10 @@ TEST_CASE("a network for inference needs weights", "[network]") {
   CHECK_THROWS_AS(net.infer({x.data(), 1, net.input_shape}), argument_error);
   CHECK_THROWS_WITH(net.infer({x.data(), 1, net.input_shape}),
                     Catch::Matchers::Contains("no weights loaded"));
-  net.fold([&](const parameter& p) { return trained.values(p).data(); });
+  net.use_weights([&](const parameter& p) { return trained.values(p).data(); });
   CHECK_NOTHROW(net.infer({x.data(), 1, net.input_shape}));
+  CHECK_THROWS_WITH(trained.use_weights([&](const parameter& p) { return trained.values(p).data(); }),
+                    "use_weights: this network was made for training: write to its values() instead");
 }
 
 TEST_CASE("backward() needs the values of a forward pass", "[network]") {

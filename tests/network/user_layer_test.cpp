@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A layer from outside the library takes part in everything: plan, training, folding's copy, inference.
+// A layer from outside the library takes part in everything: plan, training, folding, inference.
 #include <segnet/network/gradient_check.hpp>
 #include <segnet/network/network.hpp>
 

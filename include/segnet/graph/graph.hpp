@@ -23,7 +23,7 @@ struct graph_node {
   fixed_vector<int, max_inputs> inputs;
   shape dims;
   segnet::name label;
-  int folded = -1;    ///< a batch-norm node whose statistics are folded into this one's weights
+  int folded = -1;    ///< a batch-norm node that became a scale and a shift of what this one writes
   bool dead = false;  ///< replaced by a pass
 };
 

@@ -30,9 +30,10 @@
 //   constexpr int source_upsample() const;         repeats each pixel of its input so many times both ways
 //   static constexpr bool joins_loss = true;       as the last layer it is left to the loss, in training
 //   static constexpr bool accepts_folded_batch_norm = true;
-//                                              scales each output channel by weights and shifts it by a
-//                                              bias: parameters() gives {out, ...} and {out}, the second only
-//                                              if the member `bool bias` is set; has `activation act` too
+//                                              applies forward_context::scale and shift, where they are
+//                                              given, to each output channel, instead of its own bias, which
+//                                              is part of them: parameters() gives the weights and, where it
+//                                              has one, a bias {out} as the second; has `activation act` too
 //   static constexpr bool folds = true;        is y = scale * x + shift per channel, in inference, with
 //   template <class T> void folded(const T* const* parameters, int channel, T& scale, T& shift) const;
 #pragma once

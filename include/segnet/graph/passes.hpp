@@ -63,8 +63,9 @@ constexpr void leave_final_activation_to_loss(Graph& g) {
   });
 }
 
-/// conv -> batch-norm becomes the convolution alone, its node remembering whose statistics scale its
-/// weights; the batch-norm must be the convolution's only reader.
+/// conv -> batch-norm becomes the convolution alone, its node remembering whose scale and shift it applies to
+/// what it writes; the batch-norm must be the convolution's only reader. Neither layer's tensors change, so
+/// that all graphs of a definition read the same ones.
 template <class Graph>
 constexpr void fold_batch_norm(Graph& g) {
   const detail::use_counts uses = detail::count_uses(g);
@@ -83,7 +84,6 @@ constexpr void fold_batch_norm(Graph& g) {
       if constexpr (detail::takes_folding<std::remove_cvref_t<decltype(l)>>) {
         if (l.act != activation::none) return;
         l.act = act;
-        l.bias = true;
         g.nodes[producer].folded = id;
         detail::replace(g, id, producer);
       }

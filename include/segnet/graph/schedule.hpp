@@ -28,6 +28,7 @@ struct step {
   short saved = no_buffer;
   short workspace = no_buffer;
   int saved_elements = -1;  ///< offset of the layer's saved scalars in the block of all; -1: none
+  int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
 };
 
 inline constexpr int max_steps = 2 * max_nodes;
@@ -40,6 +41,7 @@ struct basic_schedule {
   fixed_vector<planned_buffer, MaxBuffers> buffers;
   std::size_t bytes_per_image = 0;
   std::size_t saved_elements = 0;  ///< scalars kept from forward to backward, whatever the batch
+  std::size_t folded = 0;          ///< scalars of all scales and shifts
   workspace_size scratch;          ///< the largest that any step asks for
   short output = no_buffer;
   short output_gradient = no_buffer;
@@ -54,6 +56,7 @@ struct basic_schedule {
     small.forward_steps = forward_steps;
     small.bytes_per_image = bytes_per_image;
     small.saved_elements = saved_elements;
+    small.folded = folded;
     small.scratch = scratch;
     small.output = output;
     small.output_gradient = output_gradient;
@@ -133,6 +136,11 @@ class scheduler {
     return g_.nodes[node].dims.size() * options_.scalar_bytes;
   }
 
+  /// Elements of any type, rounded up so that what follows starts on a cache line.
+  static constexpr std::size_t whole_lines(std::size_t elements) {
+    return align_up(elements * sizeof(float)) / sizeof(float);
+  }
+
   constexpr void add_forward_steps() {
     value_buffer_[0] = external_buffer;
     for (int id = 1; id < g_.nodes.size(); ++id) {
@@ -156,9 +164,13 @@ class scheduler {
           if (saved.bytes_per_image > 0)
             s.saved = new_buffer(saved.bytes_per_image, time, backward_time_[id]);
           if (saved.elements > 0) s.saved_elements = static_cast<int>(out_.saved_elements);
-          out_.saved_elements += align_up(saved.elements * sizeof(float)) / sizeof(float);
+          out_.saved_elements += whole_lines(saved.elements);
         }
       });
+      if (node.folded >= 0) {
+        s.folded = static_cast<int>(out_.folded);
+        out_.folded += whole_lines(2 * static_cast<std::size_t>(node.dims.c));
+      }
       s.output = value_buffer_[id];
       out_.steps.push_back(s);
     }

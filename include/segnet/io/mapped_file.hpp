@@ -7,22 +7,22 @@
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <system_error>
-#include <utility>
 
 #if SEGNET_POSIX_FILES
 #include <sys/mman.h>
 #else
 #include <fstream>
-#include <vector>
 #endif
 
 namespace segnet {
 
 /// A whole file as read-only bytes, aligned to at least 16. Mapped where the system can: opening takes no
-/// time whatever the size, and only pages that are touched are read. A file that another process cuts short
-/// meanwhile must not be touched any more; one that is replaced, as atomic_write does, stays as it was.
+/// time whatever the size, and only pages that are touched are read. Copies share the bytes, which stay where
+/// they are until the last copy is gone. A file that is deleted or replaced meanwhile, as atomic_write does,
+/// stays as it was; one that another process cuts short or writes over must not be touched any more.
 class mapped_file {
  public:
   /// Throws file_error where there is no such regular file, or it cannot be read.
@@ -35,21 +35,14 @@ class mapped_file {
     if (problem) throw file_error(path, "could not be read: " + problem.message());
     if (size != 0) open(size);
   }
-  mapped_file(mapped_file&& other) noexcept { swap(other); }
-  mapped_file& operator=(mapped_file&& other) noexcept {
-    swap(other);
-    return *this;
-  }
 
-  std::span<const std::byte> bytes() const { return bytes_; }
+  std::span<const std::byte> bytes() const { return {block_.get(), size_}; }
   const std::filesystem::path& path() const { return path_; }
-
-#if SEGNET_POSIX_FILES
-  ~mapped_file() {
-    if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-  }
+  /// Keeps the bytes where they are for as long as it, or a copy, lives.
+  std::shared_ptr<const void> owner() const { return block_; }
 
  private:
+#if SEGNET_POSIX_FILES
   void open(std::size_t size) {
     const int handle = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
     if (handle < 0) fail(errno);
@@ -57,34 +50,27 @@ class mapped_file {
     const int code = errno;
     ::close(handle);
     if (block == MAP_FAILED) fail(code);
-    bytes_ = {static_cast<const std::byte*>(block), size};
+    block_ = {static_cast<const std::byte*>(block),
+              [size](const std::byte* b) { ::munmap(const_cast<std::byte*>(b), size); }};
+    size_ = size;
   }
   [[noreturn]] void fail(int code) const {
     throw file_error(path_, "could not be read: " + std::generic_category().message(code));
   }
-  void swap(mapped_file& other) noexcept {
-    std::swap(path_, other.path_);
-    std::swap(bytes_, other.bytes_);
-  }
 #else
- private:
   void open(std::size_t size) {
     std::ifstream file(path_, std::ios::binary);
-    content_.resize(size);
-    if (!file.read(reinterpret_cast<char*>(content_.data()), static_cast<std::streamsize>(size)))
+    const std::shared_ptr<std::byte[]> content(new std::byte[size]);
+    if (!file.read(reinterpret_cast<char*>(content.get()), static_cast<std::streamsize>(size)))
       throw file_error(path_, "could not be read");
-    bytes_ = content_;
+    block_ = {content, content.get()};
+    size_ = size;
   }
-  void swap(mapped_file& other) noexcept {
-    std::swap(path_, other.path_);
-    std::swap(bytes_, other.bytes_);
-    std::swap(content_, other.content_);
-  }
-  std::vector<std::byte> content_;
 #endif
 
   std::filesystem::path path_;
-  std::span<const std::byte> bytes_;
+  std::shared_ptr<const std::byte> block_;
+  std::size_t size_ = 0;
 };
 
 }  // namespace segnet

@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,8 +45,9 @@ inline void write_safetensors(const std::filesystem::path& path, std::vector<sto
   });
 }
 
-/// An open file. Everything that the header says is checked when it is opened, so that what follows cannot
-/// leave the file; throws file_error, which names the tensor, what was found and what was expected.
+/// An open file; copies share its bytes. Everything that the header says is checked when it is opened, so
+/// that what follows cannot leave the file; throws file_error, which names the tensor, what was found and
+/// what was expected.
 class safetensors_file {
  public:
   explicit safetensors_file(const std::filesystem::path& path) : file_(path) {
@@ -56,6 +58,9 @@ class safetensors_file {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// All tensors in the order of their bytes; they live as long as this object.
   std::span<const stored_tensor> tensors() const { return tensors_; }
+
+  /// Keeps the tensors' bytes where they are, also when this object is gone.
+  std::shared_ptr<const void> owner() const { return file_.owner(); }
 
   /// The tensor of this name, or null.
   const stored_tensor* find(std::string_view name) const {

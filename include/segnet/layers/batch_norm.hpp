@@ -12,7 +12,7 @@ namespace segnet {
 /// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. Training uses the batch's statistics and moves
 /// the running ones by running = momentum * running + (1 - momentum) * batch (Keras' sense of momentum; the
 /// running variance takes the unbiased batch variance). Inference uses the running ones; where the input is
-/// a convolution's they are folded into its weights.
+/// a convolution's, that applies them to what it writes.
 struct batch_norm {
   double epsilon = 1e-4;
   double momentum = 0.99;
@@ -66,8 +66,9 @@ struct batch_norm {
     const auto& p = ctx.parameters;
     if (ctx.training)
       ctx.backend->batch_norm_forward(x.rows(), x.dims.c, x.data, p[0], p[1], static_cast<T>(epsilon),
-                                      static_cast<T>(std::min(momentum, ctx.momentum_limit)), p[2], p[3],
-                                      ctx.saved, ctx.saved + x.dims.c, act, ctx.output.data, ctx.scratch);
+                                      static_cast<T>(std::min(momentum, ctx.momentum_limit)),
+                                      ctx.statistics[2], ctx.statistics[3], ctx.saved, ctx.saved + x.dims.c,
+                                      act, ctx.output.data, ctx.scratch);
     else
       ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3],
                                         static_cast<T>(epsilon), act, ctx.output.data);

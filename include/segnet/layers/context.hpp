@@ -12,7 +12,8 @@
 
 namespace segnet {
 
-/// What both passes see. `parameters` follow the order of the layer's parameter_specs.
+/// What both passes see. `parameters` follow the order of the layer's parameter_specs; in inference they may
+/// lie in a file's pages, of any alignment.
 template <class Backend>
 struct layer_context {
   using scalar = typename Backend::scalar;
@@ -24,7 +25,7 @@ struct layer_context {
   std::array<tensor_view<const scalar>, max_inputs> inputs{};
   int input_count = 0;
   std::span<const shape> input_shapes;  ///< of the same inputs, as out_shape() takes them
-  std::array<scalar*, max_layer_parameters> parameters{};
+  std::array<const scalar*, max_layer_parameters> parameters{};
   // What forward() keeps; null where no backward() will follow: in inference, and in training for a layer
   // through which no gradient flows to any parameter.
   std::uint8_t* saved_bytes = nullptr;  ///< saved_size::bytes_per_image for each image
@@ -33,10 +34,16 @@ struct layer_context {
   segnet::scratch<scalar> scratch;
 };
 
-/// forward() writes every element of `output`.
+/// forward() writes every element of `output`. In training it moves its running statistics: `statistics[i]`
+/// is `parameters[i]` where that is one, else null; all are null in inference.
 template <class Backend>
 struct forward_context : layer_context<Backend> {
-  tensor_view<typename Backend::scalar> output;
+  using scalar = typename Backend::scalar;
+  tensor_view<scalar> output;
+  std::array<scalar*, max_layer_parameters> statistics{};
+  // One value per output channel; null unless a batch-norm was folded into this layer.
+  const scalar* scale = nullptr;
+  const scalar* shift = nullptr;  ///< the layer's own bias is part of it
 };
 
 /// backward() reads `output_gradient` and, for each input whose `input_gradients[i].data` is not null,

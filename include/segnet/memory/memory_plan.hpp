@@ -23,11 +23,13 @@ inline std::string in_mebibytes(std::size_t bytes) {
   return text;
 }
 
-/// What a network needs, in bytes, known while compiling; exactly what it allocates.
+/// What a network needs, in bytes, known while compiling. A network for training allocates all of it (but for
+/// the optimizer's moments); one for inference only inference_working_bytes(): it reads its weights in the
+/// pages of the checkpoint's file.
 struct memory_plan {
   std::size_t parameters = 0;          ///< trainable; gradients take as much again
   std::size_t statistics = 0;          ///< running means and variances
-  std::size_t folded_parameters = 0;   ///< the weights of inference, batch-norm folded in
+  std::size_t folded = 0;              ///< scales and shifts of the batch-norms that inference folds
   std::size_t training_saved = 0;      ///< statistics of the batch, from forward to backward
   std::size_t training_shared = 0;     ///< scratch of all threads together
   std::size_t training_per_image = 0;  ///< activations, gradients, saved values, workspaces
@@ -38,18 +40,25 @@ struct memory_plan {
 
   /// Adam's two moments of every parameter.
   constexpr std::size_t optimizer() const { return 2 * parameters; }
-  /// Parameters, gradients, statistics and working memory for training on `batch` images with Adam, and the
-  /// folded weights that validation between epochs uses.
+  /// All tensors of the network, without a copy.
+  constexpr std::size_t weights() const { return parameters + statistics; }
+  /// Parameters, gradients, statistics and working memory for training on `batch` images with Adam, and for
+  /// inference with the same weights between the epochs.
   constexpr std::size_t training_bytes(int batch, int threads = 1) const {
-    return 2 * parameters + optimizer() + statistics + folded_parameters + training_saved +
+    return 2 * parameters + optimizer() + statistics + folded + training_saved +
            std::max(training_shared, inference_shared) +
            static_cast<std::size_t>(batch) * std::max(training_per_image, inference_per_image) +
            static_cast<std::size_t>(threads) * std::max(training_per_thread, inference_per_thread);
   }
-  /// Weights and working memory of a network made for inference only.
-  constexpr std::size_t inference_bytes(int batch = 1, int threads = 1) const {
-    return folded_parameters + inference_shared + static_cast<std::size_t>(batch) * inference_per_image +
+  /// What a network made for inference allocates, once.
+  constexpr std::size_t inference_working_bytes(int batch = 1, int threads = 1) const {
+    return folded + inference_shared + static_cast<std::size_t>(batch) * inference_per_image +
            static_cast<std::size_t>(threads) * inference_per_thread;
+  }
+  /// The same with the weights, which a run touches all: below that, the file's pages would be read from the
+  /// disk again for every image.
+  constexpr std::size_t inference_bytes(int batch = 1, int threads = 1) const {
+    return weights() + inference_working_bytes(batch, threads);
   }
 };
 

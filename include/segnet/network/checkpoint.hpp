@@ -3,15 +3,15 @@
 #pragma once
 
 #include <segnet/io/safetensors.hpp>
+#include <segnet/memory/aligned_buffer.hpp>
 #include <segnet/network/checkpoint_header.hpp>
 #include <segnet/network/network.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -50,14 +50,28 @@ std::vector<expected_tensor> expected_tensors(const Graph& g, const Table& table
   return all;
 }
 
+/// True for a tensor that can be read where it lies in the file.
+inline bool holds_floats(const stored_tensor& tensor) {
+  return tensor.type == dtype::f32 &&
+         reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0;
+}
+
 /// The values of a floating-point tensor, in the file's pages where they are floats already, else in `copy`.
 inline std::span<const float> float_values(const safetensors_file& file, const stored_tensor& tensor,
                                            std::vector<float>& copy) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0;
-  if (tensor.type == dtype::f32 && aligned) return file.f32(tensor.name);
+  if (holds_floats(tensor)) return file.f32(tensor.name);
   copy.resize(tensor.elements());
   file.read(tensor.name, copy);
   return copy;
+}
+
+/// Infinities and NaN alone have all bits of the exponent set. Whole numbers, because compilers use SIMD for
+/// their maximum: this touches every weight of a mapped file, as fast as the memory gives them.
+inline bool all_finite(std::span<const float> values) {
+  constexpr std::uint32_t exponent = 0x7f80'0000;
+  std::uint32_t largest = 0;
+  for (float x : values) largest = std::max(largest, std::bit_cast<std::uint32_t>(x) & exponent);
+  return largest < exponent;
 }
 
 /// Throws file_error that names the tensors that are missing, of another shape or type, not finite, or
@@ -79,7 +93,7 @@ inline void check_tensors(const safetensors_file& file, const std::vector<expect
       problems.push_back(wanted.name + ": found " + std::string(name_of(found->type)) +
                          ", expected F32, F16, BF16 or F64");
     // One such weight would turn every mask empty without a word.
-    else if (!std::ranges::all_of(float_values(file, *found, copy), [](float x) { return std::isfinite(x); }))
+    else if (!all_finite(float_values(file, *found, copy)))
       problems.push_back(wanted.name + ": holds values that are not finite");
   }
   for (const stored_tensor& t : file.tensors())
@@ -94,6 +108,23 @@ inline void check_tensors(const safetensors_file& file, const std::vector<expect
   throw file_error(file.path(), message);
 }
 
+/// Tensors for inference, and what keeps them alive.
+struct checkpoint_weights {
+  std::shared_ptr<const void> mapped;
+  std::vector<aligned_buffer<float>> converted;
+
+  /// Where the tensor's values lie from now on.
+  const float* tensor(const safetensors_file& file, const std::string& name) {
+    const stored_tensor& stored = file.at(name);
+    if (holds_floats(stored)) {
+      mapped = file.owner();
+      return file.f32(name).data();
+    }
+    file.read(name, converted.emplace_back(stored.elements()).span());
+    return converted.back().data();
+  }
+};
+
 }  // namespace detail
 
 /// Writes all parameters and running statistics of a network made for training as F32, then `more` tensors
@@ -104,7 +135,7 @@ void save_checkpoint(const std::filesystem::path& path, Network& net, const chec
                      std::vector<stored_tensor> more = {}) {
   static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
   if (!net.for_training())
-    throw argument_error("save_checkpoint: a network made for inference holds folded weights only");
+    throw argument_error("save_checkpoint: a network made for inference has no weights of its own");
   std::vector<stored_tensor> tensors;
   for (const parameter& p : Network::parameter_table().entries)
     tensors.push_back({parameter_name(Network::training_graph(), p), dtype::f32, detail::dims_of(p.spec),
@@ -113,10 +144,13 @@ void save_checkpoint(const std::filesystem::path& path, Network& net, const chec
   write_safetensors(path, std::move(tensors), metadata);
 }
 
-/// Fills a network, made for training or for inference, from an open checkpoint. F16, BF16 and F64 tensors
-/// are converted. The size of the images is no part of the tensors: weights trained at one size load into the
-/// network for another. Throws file_error, the network being as before, where names, shapes or types differ
-/// or a value is not finite.
+/// Gives a network the weights of an open checkpoint. One made for training copies them. One made for
+/// inference reads them where they lie in the file from then on, and keeps the file's pages for as long,
+/// whether `file` still lives or not; F16, BF16 and F64 tensors, and such as are not aligned to floats, are
+/// converted to memory that the network keeps. Meanwhile the file may be replaced or deleted but not written
+/// over, see mapped_file. The size of the images is no part of the tensors: weights trained at one size load
+/// into the network for another. Throws file_error, the network being as before, where names, shapes or types
+/// differ or a value is not finite.
 template <class Network>
 void load_checkpoint(const safetensors_file& file, Network& net) {
   static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
@@ -128,14 +162,8 @@ void load_checkpoint(const safetensors_file& file, Network& net) {
     net.parameters_changed();
     return;
   }
-  // Folded straight from the file's pages, so that no second copy of the weights is made. A std::function,
-  // because a lambda of its own type for each network would have everything below compiled for each.
-  std::map<short, std::vector<float>> copies;
-  const std::function<const float*(const parameter&)> source = [&](const parameter& p) {
-    const auto entry = static_cast<short>(&p - table.entries.begin());
-    return detail::float_values(file, file.at(parameter_name(g, p)), copies[entry]).data();
-  };
-  net.fold(source);
+  const auto kept = std::make_shared<detail::checkpoint_weights>();
+  net.use_weights([&](const parameter& p) { return kept->tensor(file, parameter_name(g, p)); }, kept);
 }
 
 }  // namespace segnet

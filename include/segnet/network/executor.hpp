@@ -10,15 +10,16 @@
 
 namespace segnet::detail {
 
-/// Pointers that a run needs besides the schedule; all owned by the network.
+/// Pointers that a run needs besides the schedule.
 template <class T>
 struct run_memory {
   std::byte* arena = nullptr;
-  const T* input = nullptr;  ///< the caller's images
-  T* parameters = nullptr;
-  T* gradients = nullptr;
-  T* statistics = nullptr;
+  const T* input = nullptr;           ///< the caller's images
+  const T* const* tensors = nullptr;  ///< where each entry of the parameter table lies
+  T* gradients = nullptr;             ///< flat; training only, as what follows
+  T* statistics = nullptr;            ///< flat, the running statistics among `tensors`
   T* saved = nullptr;
+  const T* folded = nullptr;  ///< the schedule's scales and shifts; inference only
   segnet::scratch<T> scratch;
 };
 
@@ -42,6 +43,15 @@ class executor {
       ctx.training = training;
       ctx.momentum_limit = momentum_limit;
       ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
+      if (training) {
+        for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
+          if (!table_.entries[e].spec.trainable)
+            ctx.statistics[static_cast<std::size_t>(e - table_.first[s.node])] =
+                memory_.statistics + table_.entries[e].offset;
+      } else if (s.folded >= 0) {
+        ctx.scale = memory_.folded + s.folded;
+        ctx.shift = ctx.scale + g_.nodes[s.node].dims.c;
+      }
       g_.visit(s.node, [&](const auto& l) { l.forward(ctx); });
     }
   }
@@ -88,11 +98,8 @@ class executor {
       ctx.inputs[static_cast<std::size_t>(k)] = {
           s.inputs[k] == external_buffer ? memory_.input : data(s.inputs[k]), batch_,
           g_.nodes[node.inputs[k]].dims};
-    for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e) {
-      const parameter& p = table_.entries[e];
-      ctx.parameters[static_cast<std::size_t>(e - table_.first[s.node])] =
-          (p.spec.trainable ? memory_.parameters : memory_.statistics) + p.offset;
-    }
+    for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
+      ctx.parameters[static_cast<std::size_t>(e - table_.first[s.node])] = memory_.tensors[e];
     ctx.saved_bytes = reinterpret_cast<std::uint8_t*>(bytes(s.saved));
     ctx.saved = s.saved_elements < 0 ? nullptr : memory_.saved + s.saved_elements;
     ctx.workspace = data(s.workspace);

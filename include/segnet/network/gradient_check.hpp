@@ -89,9 +89,11 @@ class checked_graph {
         saved_(plan_->saved_elements),
         arena_(plan_->bytes_per_image * static_cast<std::size_t>(batch)),
         shared_(plan_->scratch.shared),
-        threads_(plan_->scratch.per_thread + alignment) {
+        threads_(plan_->scratch.per_thread + alignment),
+        tensors_(static_cast<std::size_t>(table_->entries.size())) {
     for (const parameter& p : table_->entries)
       if (!p.spec.trainable) initialise(p.spec, statistics_.span().subspan(p.offset, p.spec.size()), 1, 1);
+    locate<parameter_table, T>(*table_, parameters.data(), statistics_.data(), tensors_);
   }
 
   /// The forward pass; returns sum(upstream * output).
@@ -115,13 +117,13 @@ class checked_graph {
 
  private:
   auto run() {
-    memory_ = {arena_.data(),
-               input.data(),
-               parameters.data(),
-               gradients.data(),
-               statistics_.data(),
-               saved_.data(),
-               {shared_.data(), threads_.data(), plan_->scratch.per_thread}};
+    memory_ = {.arena = arena_.data(),
+               .input = input.data(),
+               .tensors = tensors_.data(),
+               .gradients = gradients.data(),
+               .statistics = statistics_.data(),
+               .saved = saved_.data(),
+               .scratch = {shared_.data(), threads_.data(), plan_->scratch.per_thread}};
     return executor<Backend, Graph, schedule, parameter_table>(backend_, *g_, *plan_, *table_, memory_,
                                                                batch_);
   }
@@ -141,6 +143,7 @@ class checked_graph {
   aligned_buffer<T> statistics_, saved_;
   aligned_buffer<std::byte> arena_;
   aligned_buffer<T> shared_, threads_;
+  std::vector<const T*> tensors_;
 };
 
 }  // namespace detail

@@ -10,8 +10,13 @@
 #include <segnet/network/executor.hpp>
 #include <segnet/network/folding.hpp>
 
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace segnet {
 
@@ -19,8 +24,7 @@ struct network_options {
   int batch = 1;                     ///< largest number of images in one call
   int threads = 0;                   ///< 0: as many as the machine has
   std::size_t available_memory = 0;  ///< bytes; 0: what the machine says
-  bool training =
-      true;  ///< false: only what inference needs is allocated (weights are folded as they are loaded)
+  bool training = true;              ///< false: only the working memory of inference is allocated, no weights
 };
 
 namespace detail {
@@ -70,14 +74,11 @@ struct compiled {
 
   static constexpr auto full_table = make_parameter_table(training);
   static constexpr auto table = full_table.template fitted<full_table.entries.size(), nodes>();
-  static constexpr auto full_inference_table = make_parameter_table(inference);
-  static constexpr auto inference_table =
-      full_inference_table.template fitted<full_inference_table.entries.size(), nodes>();
 
   static constexpr memory_plan memory{
       .parameters = table.trainable * sizeof(scalar),
       .statistics = table.statistics * sizeof(scalar),
-      .folded_parameters = (inference_table.trainable + inference_table.statistics) * sizeof(scalar),
+      .folded = align_up(inference_plan.folded * sizeof(scalar)),
       .training_saved = align_up(training_plan.saved_elements * sizeof(scalar)),
       .training_shared = align_up(training_plan.scratch.shared * sizeof(scalar)),
       .training_per_image = training_plan.bytes_per_image,
@@ -90,8 +91,8 @@ struct compiled {
 }  // namespace detail
 
 /// A network with its parameters, gradients and working memory, on a backend. All memory is allocated by the
-/// constructor (and, in a network for training, the folded weights by the first infer()); no step allocates.
-/// Not copyable; one thread calls at a time.
+/// constructor; no step allocates. A network made for inference has no weights of its own: it reads them
+/// where load_checkpoint() or use_weights() found them. Not copyable; one thread calls at a time.
 template <class Def, class Backend = cpu>
 class network {
   using facts = detail::compiled<Def, Backend>;
@@ -125,9 +126,10 @@ class network {
       gradients_ = aligned_buffer<scalar>(facts::table.trainable);
       statistics_ = aligned_buffer<scalar>(facts::table.statistics);
       saved_ = aligned_buffer<scalar>(facts::training_plan.saved_elements);
-    } else {
-      allocate_folded();
+      detail::locate<table_type, scalar>(facts::table, parameters_.data(), statistics_.data(), tensors_);
     }
+    has_weights_ = options_.training || tensors_.empty();
+    folded_ = aligned_buffer<scalar>(facts::inference_plan.folded);
     const bool training = options_.training;
     arena_ = aligned_buffer<std::byte>(batch * std::max(facts::inference_plan.bytes_per_image,
                                                         training ? facts::training_plan.bytes_per_image : 0));
@@ -186,28 +188,23 @@ class network {
     forward_images_ = {};
   }
 
-  /// The forward pass of inference: running statistics, folded into the weights first if those changed.
-  /// Returns the network's output (probabilities), valid until the next call. Throws argument_error for a
-  /// network made for inference whose weights were never loaded.
+  /// The forward pass of inference, with the running statistics; the convolutions' scales and shifts are
+  /// computed from them first if they changed. Returns the network's output (probabilities), valid until the
+  /// next call. Throws argument_error for a network made for inference whose weights were never loaded.
   images infer(images batch) {
     check(batch, false);
     forward_images_ = {};
-    if (dirty_) {
-      if (!options_.training)
-        throw argument_error("infer: no weights loaded, expected load_checkpoint() or fold() before");
-      fold([this](const parameter& p) { return static_cast<const scalar*>(values(p).data()); });
-    }
-    auto blocks = run_memory(batch.data);
-    blocks.parameters = folded_.data();
-    blocks.statistics = folded_.data() + facts::inference_table.trainable;
-    const auto run =
-        executor(facts::inference, facts::inference_plan, facts::inference_table, blocks, batch.n);
+    if (!has_weights_)
+      throw argument_error("infer: no weights loaded, expected load_checkpoint() or use_weights() before");
+    if (dirty_) fold();
+    const auto blocks = run_memory(batch.data);
+    const auto run = executor(facts::inference, facts::inference_plan, facts::table, blocks, batch.n);
     run.forward(false);
     return {run.data(facts::inference_plan.output), batch.n, output_shape};
   }
 
-  /// The flat buffers, empty in a network made for inference. Who changes parameters or statistics through
-  /// them calls parameters_changed().
+  /// The flat buffers, empty in a network made for inference. Who changes parameters or statistics, through
+  /// them or where use_weights() found them, calls parameters_changed() before the next infer().
   std::span<scalar> parameters() { return parameters_.span(); }
   std::span<scalar> gradients() { return gradients_.span(); }
   std::span<scalar> statistics() { return statistics_.span(); }
@@ -223,15 +220,22 @@ class network {
     return gradients_.span().subspan(p.offset, p.spec.size());
   }
 
-  /// Takes all parameters from `source(p)` (a pointer to the tensor's values in parameter_table()'s layout)
-  /// straight into the weights of inference; how a network without training memory is loaded.
+  /// Gives a network made for inference its weights: `source(p)` says where the values of an entry of
+  /// parameter_table() lie, in the order of its dimensions, of any alignment of whole scalars. They are not
+  /// copied but read there by every infer(), until other weights are given or the network is gone; `owner` is
+  /// kept for as long. Where `source` throws, the network keeps the weights that it had. Throws
+  /// argument_error in a network for training, which has weights of its own.
   template <class Source>
-  void fold(Source&& source) {
-    allocate_folded();
-    dirty_ = true;  // for the case that `source` throws
-    detail::fold<scalar>(facts::inference, facts::inference_table, facts::training, facts::table, source,
-                         folded_.data(), folded_.data() + facts::inference_table.trainable);
-    dirty_ = false;
+  void use_weights(Source&& source, std::shared_ptr<const void> owner = {}) {
+    if (options_.training)
+      throw argument_error("use_weights: this network was made for training: write to its values() instead");
+    auto tensors = tensors_;
+    for (std::size_t e = 0; e < tensors.size(); ++e)
+      tensors[e] = source(facts::table.entries[static_cast<int>(e)]);
+    tensors_ = tensors;
+    weights_owner_ = std::move(owner);
+    has_weights_ = true;
+    fold();
   }
 
  private:
@@ -279,18 +283,20 @@ class network {
     return std::to_string(s.h) + "x" + std::to_string(s.w) + "x" + std::to_string(s.c);
   }
 
-  void allocate_folded() {
-    if (folded_.size() == 0)
-      folded_ = aligned_buffer<scalar>(facts::inference_table.trainable + facts::inference_table.statistics);
+  void fold() {
+    detail::fold<scalar>(facts::inference, facts::inference_plan, facts::table, tensors_.data(),
+                         folded_.data());
+    dirty_ = false;
   }
 
   detail::run_memory<scalar> run_memory(const scalar* input) {
     return {.arena = arena_.data(),
             .input = input,
-            .parameters = parameters_.data(),
+            .tensors = tensors_.data(),
             .gradients = gradients_.data(),
             .statistics = statistics_.data(),
             .saved = saved_.data(),
+            .folded = folded_.data(),
             .scratch = {shared_scratch_.data(), thread_scratch_.data(), per_thread_}};
   }
 
@@ -300,14 +306,20 @@ class network {
     return detail::executor<Backend, Graph, Plan, Table>(backend_, g, plan, table, blocks, batch);
   }
 
+  using table_type = std::remove_cvref_t<decltype(facts::table)>;
+
   network_options options_;
   Backend backend_;
   aligned_buffer<scalar> parameters_, gradients_, statistics_, saved_, folded_;
   aligned_buffer<std::byte> arena_;
   aligned_buffer<scalar> shared_scratch_, thread_scratch_;
   std::size_t per_thread_ = 0;
+  /// Where each entry of the table lies: in the flat buffers, or wherever use_weights() was told.
+  std::array<const scalar*, static_cast<std::size_t>(facts::table.entries.size())> tensors_{};
+  std::shared_ptr<const void> weights_owner_;
+  bool has_weights_ = false;
   images forward_images_;
-  bool dirty_ = true;
+  bool dirty_ = true;  ///< folded_ is older than the tensors
 };
 
 }  // namespace segnet

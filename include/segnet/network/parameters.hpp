@@ -72,6 +72,16 @@ constexpr parameter_table make_parameter_table(const Graph& g) {
 
 namespace detail {
 
+/// Writes where each entry of a table lies, in flat buffers of the trainable tensors and the others, to
+/// `pointers`.
+template <class Table, class T>
+void locate(const Table& table, const T* parameters, const T* statistics, std::span<const T*> pointers) {
+  for (std::size_t e = 0; e < pointers.size(); ++e) {
+    const parameter& p = table.entries[static_cast<int>(e)];
+    pointers[e] = (p.spec.trainable ? parameters : statistics) + p.offset;
+  }
+}
+
 /// Fills one tensor with its initial values; `key` makes tensors differ.
 template <class T>
 void initialise(const parameter_spec& spec, std::span<T> values, std::uint64_t seed, std::uint64_t key) {

@@ -57,7 +57,7 @@ std::string summary() {
   const memory_plan& m = Network::memory;
   text += "\nparameters " + with_thousands(Network::parameter_count) + ", of which trainable " +
           with_thousands(Network::trainable_count) + "\n";
-  text += "memory: weights " + in_mebibytes(m.parameters + m.statistics) + ", training " +
+  text += "memory: weights " + in_mebibytes(m.weights()) + ", training " +
           in_mebibytes(m.training_per_image) + " an image, inference " + in_mebibytes(m.inference_per_image) +
           " an image\n";
   return text;

@@ -8,9 +8,12 @@
 #include <segnet/network/network.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -66,7 +69,7 @@ inline std::span<const float> float_values(const safetensors_file& file, const s
 }
 
 /// Infinities and NaN alone have all bits of the exponent set. Whole numbers, because compilers use SIMD for
-/// their maximum: this touches every weight of a mapped file, as fast as the memory gives them.
+/// their maximum.
 inline bool all_finite(std::span<const float> values) {
   constexpr std::uint32_t exponent = 0x7f80'0000;
   std::uint32_t largest = 0;
@@ -74,9 +77,19 @@ inline bool all_finite(std::span<const float> values) {
   return largest < exponent;
 }
 
+/// The same on all threads: this is the first touch of a mapped file's pages.
+template <class Backend>
+bool all_finite(Backend& backend, std::span<const float> values) {
+  constexpr std::size_t grain = std::size_t{1} << 17;
+  return backend.template parallel_sum<1>(values.size(), grain, [values](std::size_t begin, std::size_t end) {
+    return std::array<double, 1>{all_finite(values.subspan(begin, end - begin)) ? 0.0 : 1.0};
+  })[0] == 0.0;
+}
+
 /// Throws file_error that names the tensors that are missing, of another shape or type, not finite, or
 /// unknown; at most a few of them.
-inline void check_tensors(const safetensors_file& file, const std::vector<expected_tensor>& expected) {
+inline void check_tensors(const safetensors_file& file, const std::vector<expected_tensor>& expected,
+                          const std::function<bool(std::span<const float>)>& finite) {
   std::vector<std::string> problems;
   std::set<std::string_view> names;
   std::vector<float> copy;
@@ -93,7 +106,7 @@ inline void check_tensors(const safetensors_file& file, const std::vector<expect
       problems.push_back(wanted.name + ": found " + std::string(name_of(found->type)) +
                          ", expected F32, F16, BF16 or F64");
     // One such weight would turn every mask empty without a word.
-    else if (!all_finite(float_values(file, *found, copy)))
+    else if (!finite(float_values(file, *found, copy)))
       problems.push_back(wanted.name + ": holds values that are not finite");
   }
   for (const stored_tensor& t : file.tensors())
@@ -156,7 +169,9 @@ void load_checkpoint(const safetensors_file& file, Network& net) {
   static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
   const auto& g = Network::training_graph();
   const auto& table = Network::parameter_table();
-  detail::check_tensors(file, detail::expected_tensors(g, table));
+  detail::check_tensors(file, detail::expected_tensors(g, table), [&](std::span<const float> values) {
+    return detail::all_finite(net.backend(), values);
+  });
   if (net.for_training()) {
     for (const parameter& p : table.entries) file.read(parameter_name(g, p), net.values(p));
     net.parameters_changed();

@@ -7,25 +7,33 @@
 
 namespace segnet::detail {
 
-/// Scratch of a gathered product in either of its forms.
+/// Scratch of a gathered product in the form that is chosen for it.
 template <class T>
-constexpr std::size_t product_size(int channels, int columns, const conv2d_geometry& g, int out_w,
-                                   bool transposed) {
-  const std::size_t rows =
-      rows_form_pays(channels, columns, g.kernel_h, g.kernel_w, out_w, g.stride, transposed)
-          ? rows_form_size<T>(channels, columns, g.kernel_h, g.kernel_w, out_w, transposed ? 1 : g.stride)
-          : 0;
-  return std::max(rows, panel_size<T>(channels, g.kernel_h * g.kernel_w, columns));
+constexpr workspace_size product_workspace(const product_geometry& p) {
+  const auto winograd = [](const auto& plan) {
+    return workspace_size{.per_thread = plan.per_thread(), .shared = plan.shared()};
+  };
+  switch (choose_form(p)) {
+    case product_form::rows:
+      return {.per_thread = rows_form_size<T>(p), .shared = 0};
+    case product_form::winograd_2:
+      return winograd(winograd_plan<T, 2>{p.channels});
+    case product_form::winograd_4:
+      return winograd(winograd_plan<T, 4>{p.channels});
+    case product_form::direct:
+      break;
+  }
+  return {.per_thread = panel_size<T>(p.channels, p.kernel_h * p.kernel_w, p.columns), .shared = 0};
 }
 
 template <class T>
 constexpr workspace_size conv2d_forward_workspace(const conv2d_geometry& g) {
-  return {.per_thread = product_size<T>(g.in_channels, g.out_channels, g, g.out_w, false), .shared = 0};
+  return product_workspace<T>(product_geometry::forward(g));
 }
 
 template <class T>
 constexpr workspace_size conv2d_backward_data_workspace(const conv2d_geometry& g) {
-  return {.per_thread = product_size<T>(g.out_channels, g.in_channels, g, g.w, true), .shared = 0};
+  return product_workspace<T>(product_geometry::backward_data(g));
 }
 
 template <class T>

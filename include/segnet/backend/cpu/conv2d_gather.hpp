@@ -3,7 +3,7 @@
 // (pixels) x (taps x channels) times (taps x channels) x (columns).
 #pragma once
 
-#include <segnet/core/primitives.hpp>
+#include <segnet/backend/cpu/conv2d_form.hpp>
 
 #include <array>
 #include <cassert>
@@ -46,6 +46,7 @@ struct gather_axis {
 /// out[pixel][column] = sum over taps and channels of source[pixel at tap][channel] * weight(...).
 template <class T>
 struct gather_product {
+  product_form form;
   gather_axis y, x;
   int kernel_h, kernel_w;
   int batch, out_h, out_w;
@@ -67,7 +68,8 @@ template <class T>
 gather_product<T> forward_product(const conv2d_geometry& g, int batch,
                                   std::span<const conv2d_source<T>> sources, const T* weight,
                                   const conv2d_epilogue<T>& finish, T* out) {
-  return {.y = {g.h, g.stride, g.pad_top, false},
+  return {.form = choose_form(product_geometry::forward(g)),
+          .y = {g.h, g.stride, g.pad_top, false},
           .x = {g.w, g.stride, g.pad_left, false},
           .kernel_h = g.kernel_h,
           .kernel_w = g.kernel_w,
@@ -90,7 +92,8 @@ gather_product<T> forward_product(const conv2d_geometry& g, int batch,
 template <class T>
 gather_product<T> backward_data_product(const conv2d_geometry& g, int batch, const conv2d_source<T>& source,
                                         const T* weight, T* dx, bool accumulate) {
-  return {.y = {g.out_h, g.stride, g.pad_top, true},
+  return {.form = choose_form(product_geometry::backward_data(g)),
+          .y = {g.out_h, g.stride, g.pad_top, true},
           .x = {g.out_w, g.stride, g.pad_left, true},
           .kernel_h = g.kernel_h,
           .kernel_w = g.kernel_w,

@@ -7,6 +7,7 @@
 #include <segnet/backend/cpu/conv2d_panel.hpp>
 #include <segnet/backend/cpu/conv2d_rows.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
+#include <segnet/backend/cpu/conv2d_winograd.hpp>
 #include <segnet/backend/cpu/thread_pool.hpp>
 
 namespace segnet::detail {
@@ -176,8 +177,7 @@ class product_task {
 template <class V, int Packets>
 void run_product(thread_pool& pool, const gather_product<typename V::scalar>& p,
                  const scratch<typename V::scalar>& memory) {
-  if (rows_form_pays(p.channels, p.columns, p.kernel_h, p.kernel_w, p.out_w, p.y.stride, p.y.transposed))
-    return run_rows_form<V, Packets>(pool, p, memory);
+  if (p.form == product_form::rows) return run_rows_form<V, Packets>(pool, p, memory);
   constexpr int width = Packets * V::width;
   constexpr std::size_t smallest = std::size_t{16} * tile_rows<Packets>;  // pixels that pay for packing
   const std::size_t pixels = p.pixels();
@@ -197,6 +197,8 @@ template <class T>
 void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>& memory) {
   assert(p.kernel_h <= max_kernel && p.kernel_w <= max_kernel);
   assert(p.sources.size() <= std::size_t{max_sources});
+  if (p.form == product_form::winograd_4) return winograd_product<T, 4>(p).run(pool, memory);
+  if (p.form == product_form::winograd_2) return winograd_product<T, 2>(p).run(pool, memory);
   const auto shape = panel_shape<T>::of(p.columns);
   if constexpr (std::is_same_v<T, float> && simd<T>::lanes >= 4) {
     if (shape.depth == 2) {

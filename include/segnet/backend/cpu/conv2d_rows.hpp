@@ -80,21 +80,13 @@ class padded_rows {
   slot slot_[max_kernel];
 };
 
-/// Whether a product takes this form: its weights stay in the second-level cache, and the images are wide.
-constexpr bool rows_form_pays(int channels, int columns, int kernel_h, int kernel_w, int out_w, int stride,
-                              bool transposed) {
-  return kernel_w > 1 && out_w >= 24 && kernel_h * kernel_w * channels * columns <= 40000 && kernel_h <= 7 &&
-         (!transposed || (stride == 1 && channels % 2 == 0));
-}
-
 template <class T>
-constexpr std::size_t rows_form_size(int channels, int columns, int kernel_h, int kernel_w, int out_w,
-                                     int stride) {
-  const int width = panel_shape<T>::of(columns).width();
-  const int pixels = (out_w - 1) * stride + kernel_w;
-  return static_cast<std::size_t>(kernel_h) * padded_rows<T>::row_size(pixels, channels) +
-         static_cast<std::size_t>((columns + width - 1) / width * width) *
-             static_cast<std::size_t>(kernel_h) * static_cast<std::size_t>(kernel_w * channels + 1);
+constexpr std::size_t rows_form_size(const product_geometry& p) {
+  const int width = panel_shape<T>::of(p.columns).width();
+  const int pixels = (p.out_w - 1) * (p.transposed ? 1 : p.stride) + p.kernel_w;
+  return static_cast<std::size_t>(p.kernel_h) * padded_rows<T>::row_size(pixels, p.channels) +
+         static_cast<std::size_t>((p.columns + width - 1) / width * width) *
+             static_cast<std::size_t>(p.kernel_h) * static_cast<std::size_t>(p.kernel_w * p.channels + 1);
 }
 
 /// All columns of the output rows [first, last) of the flattened batch.

@@ -5,10 +5,14 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -93,7 +97,37 @@ TEST_CASE("safetensors: what is written is read", "[io]") {
 
   std::uint64_t header = 0;
   std::memcpy(&header, content(path).data(), sizeof header);
-  CHECK(header % 8 == 0);
+  CHECK((8 + header) % 64 == 0);
+}
+
+TEST_CASE("safetensors: tensors of whole cache lines start on one", "[io]") {
+  const temporary_folder folder;
+  const std::array<float, 48> values{1};
+  const auto first = [&](std::size_t count) { return std::as_bytes(std::span(values).first(count)); };
+  for (const char* longer : {"a", "another name of a longer header"}) {
+    write_safetensors(folder / "a", {{longer, dtype::f32, {3}, first(3)},
+                                     {"one line", dtype::f32, {16}, first(16)},
+                                     {"no line", dtype::f32, {17}, first(17)},
+                                     {"three", dtype::f32, {3, 16}, first(48)}});
+    const safetensors_file file(folder / "a");
+    for (const char* name : {"one line", "three"})  // the file itself is mapped to a page
+      CHECK(reinterpret_cast<std::uintptr_t>(file.f32(name).data()) % 64 == 0);
+    CHECK(file.tensors()[0].name == "one line");
+    CHECK(file.tensors()[3].name == "no line");
+  }
+}
+
+TEST_CASE("safetensors: copies of a file share its bytes, which outlive it", "[io]") {
+  const temporary_folder folder;
+  write_safetensors(folder / "a", examples());
+  std::optional<safetensors_file> first(folder / "a");
+  const safetensors_file copy(*first);
+  const std::shared_ptr<const void> owner = first->owner();
+  const float* weight = first->f32("conv/weight").data();
+  CHECK(copy.f32("conv/weight").data() == weight);
+  first.reset();
+  CHECK(copy.f32("conv/weight")[3] == -4);
+  CHECK(weight[3] == -4);
 }
 
 TEST_CASE("safetensors: equal tensors make equal files, and no tensor is a file too", "[io]") {

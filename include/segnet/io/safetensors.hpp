@@ -31,11 +31,14 @@ namespace segnet {
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
 /// Writes tensors, whose names are unique, and a map of strings. Tensors of wider elements come first, so
-/// that all are aligned, otherwise in the order given. `path` is replaced at once or not at all. Throws
+/// that all are aligned, and among equals those that fill whole cache lines, so that large ones start on one;
+/// otherwise in the order given. `path` is replaced at once or not at all. Throws
 /// file_error; argument_error where a tensor's bytes do not fit its shape or its name is taken.
 inline void write_safetensors(const std::filesystem::path& path, std::vector<stored_tensor> tensors,
                               const std::map<std::string, std::string>& metadata = {}) {
-  std::ranges::stable_sort(tensors, std::greater{}, [](const stored_tensor& t) { return size_of(t.type); });
+  std::ranges::stable_sort(tensors, std::greater{}, [](const stored_tensor& t) {
+    return std::pair(size_of(t.type), t.bytes.size() % detail::data_alignment == 0);
+  });
   const std::string header = detail::safetensors_header(tensors, metadata);
   const std::uint64_t length = header.size();
   atomic_write(path, [&](file_sink& file) {

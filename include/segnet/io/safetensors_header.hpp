@@ -52,8 +52,12 @@ inline std::optional<std::size_t> bytes_of(dtype type, std::span<const std::size
   return bytes;
 }
 
+/// Where the first tensor of a file that we write starts: at a multiple of a cache line, since a mapped file
+/// is computed with in place. The format asks for 8.
+inline constexpr std::size_t data_alignment = 64;
+
 /// The header of tensors that follow one another in this order, padded with spaces so that the first starts
-/// at a multiple of 8 bytes.
+/// at a multiple of data_alignment, the header's length standing before it.
 inline std::string safetensors_header(std::span<const stored_tensor> tensors,
                                       const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
@@ -74,7 +78,8 @@ inline std::string safetensors_header(std::span<const stored_tensor> tensors,
   }
   try {
     std::string text = header.dump();
-    text.resize((text.size() + 7) / 8 * 8, ' ');
+    constexpr std::size_t before = sizeof(std::uint64_t);
+    text.resize((before + text.size() + data_alignment - 1) / data_alignment * data_alignment - before, ' ');
     return text;
   } catch (const nlohmann::json::type_error&) {
     throw argument_error("safetensors: a name or an entry of the metadata is not UTF-8");

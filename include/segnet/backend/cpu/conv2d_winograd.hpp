@@ -8,8 +8,8 @@
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
-#include <segnet/backend/cpu/thread_pool.hpp>
-#include <segnet/backend/cpu/winograd.hpp>
+#include <segnet/backend/cpu/parallel.hpp>
+#include <segnet/backend/cpu/winograd_tiles.hpp>
 
 namespace segnet::detail {
 
@@ -57,20 +57,6 @@ struct winograd_plan {
   }
 };
 
-/// What padding reads.
-template <class T>
-alignas(64) inline constexpr T winograd_zeros[max_winograd_channels] = {};
-
-/// The image side: tiles in rows over the whole batch.
-template <class T>
-struct tile_grid {
-  int h, w, across, down;
-
-  constexpr tile_grid(int h_, int w_, int m)
-      : h(h_), w(w_), across((w_ + m - 1) / m), down((h_ + m - 1) / m) {}
-  constexpr std::ptrdiff_t tiles(int batch) const { return std::ptrdiff_t{batch} * down * across; }
-};
-
 /// One product in this form, on panels of two packets of columns.
 template <class T, int M>
 class winograd_product {
@@ -112,62 +98,27 @@ class winograd_product {
     return static_cast<int>(std::min<std::ptrdiff_t>(group, tiles_ - g * group));
   }
 
-  struct place {
-    int image, y, x;  // of a tile's first output
-  };
-  place place_of(std::ptrdiff_t tile) const {
-    const auto per_image = std::ptrdiff_t{grid_.across} * grid_.down;
-    const int inside = static_cast<int>(tile % per_image);
-    return {static_cast<int>(tile / per_image), inside / grid_.across * M, inside % grid_.across * M};
-  }
-
   /// Groups [first, first + groups) into `to`, [group][place][tile][channel].
   void transform_image(thread_pool& pool, std::ptrdiff_t first, int groups, T* to) const {
-    // Small images have few tiles: channels are shared out as well.
-    const int tiles =
-        static_cast<int>(std::min<std::ptrdiff_t>(std::ptrdiff_t{groups} * group, tiles_ - first * group));
-    pool.run(tiles, [&](int tile, int) {
-      const place at = place_of(first * group + tile);
-      T* const data = to + static_cast<std::size_t>(tile / group) * plan_.group_size() +
-                      std::ptrdiff_t{tile % group} * plan_.row();
-      int offset = 0;
-      for (const conv2d_source<T>& source : p_.sources) {
-        transform_tile(at, source, data + offset);
-        offset += source.channels;
+    constexpr std::size_t grain = 4;  // tiles
+    const auto tiles =
+        static_cast<std::size_t>(std::min(std::ptrdiff_t{groups} * group, tiles_ - first * group));
+    parallel_for(pool, tiles, grain, [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t tile = begin; tile < end; ++tile) {
+        const auto at = grid_.at(first * group + static_cast<std::ptrdiff_t>(tile));
+        T* data =
+            to + tile / group * plan_.group_size() + tile % group * static_cast<std::size_t>(plan_.row());
+        for (const conv2d_source<T>& source : p_.sources) {
+          tile_pixels<T, size>(source, p_.y.extent, p_.x.extent, at.image, at.y - pad_top_, at.x - pad_left_)
+              .template transform<size>(
+                  0, source.channels,
+                  [](const packet(&x)[size], packet(&d)[size])
+                      SEGNET_INLINE_LAMBDA { transforms::data(x, d); },
+                  data, std::ptrdiff_t{group} * plan_.row());
+          data += source.channels;
+        }
       }
     });
-  }
-
-  void transform_tile(const place& at, const conv2d_source<T>& source, T* to) const {
-    const std::ptrdiff_t step = std::ptrdiff_t{group} * plan_.row();
-    const int u = source.upsample, h = p_.y.extent, w = p_.x.extent;
-    const T* pixel[places];
-    for (int i = 0; i < size; ++i) {
-      const int y = at.y - pad_top_ + i;
-      const T* row = source.data + (std::ptrdiff_t{at.image} * (h / u) + y / u) * (w / u) * source.channels;
-      for (int j = 0; j < size; ++j) {
-        const int x = at.x - pad_left_ + j;
-        const bool inside = static_cast<unsigned>(y) < static_cast<unsigned>(h) &&
-                            static_cast<unsigned>(x) < static_cast<unsigned>(w);
-        pixel[i * size + j] = inside ? row + std::ptrdiff_t{x / u} * source.channels : winograd_zeros<T>;
-      }
-    }
-    alignas(64) T padded[places][V::lanes];
-    if (source.channels < V::lanes)
-      for (int i = 0; i < places; ++i) {
-        std::copy_n(pixel[i], source.channels, padded[i]);
-        std::fill(padded[i] + source.channels, padded[i] + V::lanes, T{0});
-        pixel[i] = padded[i];
-      }
-    // The last packet overlaps the one before it where the channels do not fill it.
-    for (int c = 0; c < source.channels; c += V::lanes) {
-      const int from = std::max(0, std::min(c, source.channels - V::lanes));
-      transform_square<V, size, size>(
-          [](const packet(&x)[size], packet(&d)[size]) SEGNET_INLINE_LAMBDA { transforms::data(x, d); },
-          [&](auto i, auto j) SEGNET_INLINE_LAMBDA { return V::load(pixel[i * size + j] + from); },
-          [&](auto i, auto j, packet d)
-              SEGNET_INLINE_LAMBDA { V::store(to + (i * size + j) * step + from, d); });
-    }
   }
 
   /// Columns [column, column + width) of the groups [begin, end) behind `first`.
@@ -188,7 +139,7 @@ class winograd_product {
                        weights, channel > 0, sums);
         if (channel + count == p_.channels)
           for (int tile = 0; tile < tiles; ++tile)
-            transform_result(place_of((first + g) * group + tile), column,
+            transform_result(grid_.at((first + g) * group + tile), column,
                              sums + std::ptrdiff_t{tile} * width);
       }
     }
@@ -239,7 +190,7 @@ class winograd_product {
       }
   }
 
-  void transform_result(const place& at, int column, const T* sums) const {
+  void transform_result(const tile_grid::place& at, int column, const T* sums) const {
     const std::ptrdiff_t row = std::ptrdiff_t{p_.out_w} * p_.columns;
     T* const out = p_.out + (std::ptrdiff_t{at.image} * p_.out_h + at.y) * row +
                    std::ptrdiff_t{at.x} * p_.columns + column;
@@ -281,7 +232,7 @@ class winograd_product {
 
   const gather_product<T>& p_;
   plan_type plan_;
-  tile_grid<T> grid_;
+  tile_grid grid_;
   std::ptrdiff_t tiles_;
   int pad_top_, pad_left_;
 };

@@ -128,8 +128,6 @@ def load(network, path):
     state = network.state_dict()
     missing = set(tensor_names(network))
     for name, tensor in safetensors_numpy.read(path):
-        if name.startswith("training."):
-            continue
         if name not in missing:
             raise ValueError(f"{path}: unexpected tensor {name}")
         missing.remove(name)

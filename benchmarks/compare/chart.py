@@ -8,7 +8,7 @@ MARGIN = 20
 
 def _text(x, y, text, size=12, anchor="start", colour="#343a40", weight="normal"):
     return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}" '
-            f'font-weight="{weight}">{text}</text>')  # fmt: skip
+            f'font-weight="{weight}" stroke="white" stroke-width="3" paint-order="stroke">{text}</text>')  # fmt: skip
 
 
 def _panel(x, y, title, bars):
@@ -16,7 +16,9 @@ def _panel(x, y, title, bars):
     yield _text(x, y + 14, title, 14, weight="bold")
     longest = max(ratio for each in bars.values() for ratio in each.values())
     y += HEAD - 8
-    top = y
+    end = y + sum(BAR * len(each) + GAP for each in bars.values()) - GAP
+    segnet = x + LABELS + BARS / longest
+    yield f'<path d="M{segnet:.1f} {y - 3}V{end + 3}" stroke="#868e96" stroke-dasharray="3 3"/>'
     for framework, each in bars.items():
         height = BAR * len(each)
         yield _text(x + LABELS - 8, y + height / 2 + 4, framework, anchor="end")
@@ -29,8 +31,6 @@ def _panel(x, y, title, bars):
             label = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
             yield _text(x + LABELS + length + 5, y + i * BAR + BAR - 3, f"{label}×", 11)
         y += height + GAP
-    segnet = x + LABELS + BARS / longest
-    yield f'<path d="M{segnet:.1f} {top - 3}V{y - GAP + 3}" stroke="#868e96" stroke-dasharray="3 3"/>'
 
 
 def draw(panels):

@@ -7,9 +7,9 @@ pictures, in turn, in one run. Frameworks that are not installed are left out.
 
 Debian's python3-torch and what requirements.txt names, from PyPI:
 
-    /usr/bin/python3 -m venv --system-site-packages build-compare/venv
-    build-compare/venv/bin/pip install -r benchmarks/compare/requirements.txt
-    PYTHON=build-compare/venv/bin/python benchmarks/compare/run
+    /usr/bin/python3 -m venv --system-site-packages runs/venv
+    runs/venv/bin/pip install -r benchmarks/compare/requirements.txt
+    PYTHON=runs/venv/bin/python benchmarks/compare/run
 
 Inference at 256x256, 512x512 and 1024x1024, batch 1; training steps (forward, loss, backward, Adam) at
 128x128, batch 8, and 256x256, batch 4; each with 1 and 2 threads. Each round runs every candidate once, in a
@@ -20,10 +20,11 @@ is busy. Peak memory is the process's. Start-up is the time from a program's sta
 it imports and loads included; a frozen trace, a frozen graph and XLA are made anew in every process.
 
 Masks (probability above 0.5) must equal those of the first other framework on 99.99 % of the pixels, and the
-losses of the first three training steps must agree within 0.1 %; the exit code is 1 otherwise.
+losses of the first three training steps must agree within 0.1 %; the exit code is 1 otherwise, and where a
+framework that is installed fails.
 
-Prints Markdown; the folder --out receives it as results.md, with results.json and chart.svg. Weights come from
-a short training run of segnet, made once, unless --weights names a checkpoint of 7-2-7-1.
+Prints Markdown; the folder --out receives it as results.md, with results.json and chart.svg, after every round.
+Weights come from a short training run of segnet, unless --weights names a checkpoint of 7-2-7-1.
 """
 import argparse
 import collections
@@ -34,6 +35,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -50,9 +52,10 @@ import pictures
 HERE = pathlib.Path(__file__).resolve().parent
 Job = collections.namedtuple("Job", "kind size batch")
 Candidate = collections.namedtuple("Candidate", "framework mode")
-JOBS = [Job("inference", 256, 1), Job("inference", 512, 1), Job("inference", 1024, 1),
-        Job("training", 128, 8), Job("training", 256, 4)]  # fmt: skip
-QUICK_JOBS = [Job("inference", 256, 1), Job("inference", 512, 1), Job("training", 256, 4)]
+JOBS = {f"{job.kind}-{job.size}": job for job in (
+    Job("inference", 256, 1), Job("inference", 512, 1), Job("inference", 1024, 1),
+    Job("training", 128, 8), Job("training", 256, 4))}  # fmt: skip
+QUICK_JOBS = ["inference-256", "inference-512", "training-256"]
 SEGNET = Candidate("segnet", "")
 # The packages of each framework, its program, and its modes; --quick takes the last mode of each job.
 FRAMEWORKS = {
@@ -76,37 +79,34 @@ def name(candidate):
 
 
 class Comparison:
-    def __init__(self, args, frameworks):
+    def __init__(self, args, frameworks, folder):
+        """`folder` takes what is gone afterwards: some 500 MiB of weights, models and pictures."""
         self.args = args
         self.frameworks = frameworks
+        self.folder = folder
         self.runs = {}  # (job, threads, candidate) -> one dictionary for each round
         self.failures = {}  # candidate -> what it said
         self.versions = {}
         self.problems = []
 
-    def path(self, file):
-        return self.args.out / file
-
     def prepare(self):
         """Weights, the ONNX model, and the pictures."""
-        if self.args.weights:
-            self.weights = self.args.weights
-        else:
-            self.weights = self.path("weights.safetensors")
-            if not self.weights.exists():
-                pictures.write(self.path("train.images"), self.path("train.masks"), count=64, size=128, seed=1)
-                command = [self.args.program, "--job", "training", "--size", "128", "--batch", "8", "--steps", "40",
-                           "--threads", str(max(self.args.threads)), "--images", self.path("train.images"),
-                           "--masks", self.path("train.masks"), "--save", self.weights]  # fmt: skip
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        self.weights = self.args.weights or self.folder / "weights.safetensors"
+        if not self.args.weights:
+            images, masks = self.folder / "train.images", self.folder / "train.masks"
+            pictures.write(images, masks, count=64, size=128, seed=1)
+            command = [self.args.program, "--job", "training", "--size", "128", "--batch", "8", "--steps", "40",
+                       "--threads", str(self.args.threads[-1]), "--images", images, "--masks", masks,
+                       "--save", self.weights]  # fmt: skip
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         if "ONNX Runtime" in self.frameworks:
-            command = [sys.executable, HERE / "onnx_model.py", self.weights, self.path("carvana.onnx")]
+            command = [sys.executable, HERE / "onnx_model.py", self.weights, self.folder / "carvana.onnx"]
             subprocess.run(command, check=True)
         for job in self.args.jobs:
             pictures.write(*self.picture_files(job), job.batch, job.size, seed=job.size)
 
     def picture_files(self, job):
-        return [self.path(f"{job.size}-{job.batch}.{what}") for what in ("images", "masks")]
+        return [self.folder / f"{job.size}-{job.batch}.{what}" for what in ("images", "masks")]
 
     def candidates(self, job):
         yield SEGNET
@@ -116,7 +116,7 @@ class Comparison:
                 yield Candidate(framework, mode)
 
     def output(self, job, threads, candidate):
-        return self.path(f"{job.size}-{threads}-{name(candidate)}.probabilities")
+        return self.folder / f"{job.size}-{threads}-{name(candidate)}.probabilities"
 
     def run(self, job, threads, candidate):
         """One process; what it found, or None."""
@@ -125,7 +125,7 @@ class Comparison:
             command, weights = [self.args.program], self.weights
         else:
             command = [sys.executable, HERE / FRAMEWORKS[candidate.framework][1], "--mode", candidate.mode]
-            weights = self.path("carvana.onnx") if candidate.framework == "ONNX Runtime" else self.weights
+            weights = self.folder / "carvana.onnx" if candidate.framework == "ONNX Runtime" else self.weights
         command += ["--job", job.kind, "--size", job.size, "--batch", job.batch, "--threads", threads,
                     "--seconds", self.args.seconds, "--weights", weights, "--images", images]  # fmt: skip
         if job.kind == "inference":
@@ -146,9 +146,9 @@ class Comparison:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             errors.seek(0)
-            said = errors.read().strip().splitlines()
+            said = errors.read().strip()
         if process.returncode != 0 or "times_ms" not in found:
-            self.failures[candidate] = said[-1] if said else f"exit code {process.returncode}"
+            self.failures[candidate] = said or f"exit code {process.returncode}"
             return
         self.versions[candidate.framework] = found["version"]
         found["median_ms"] = statistics.median(found["times_ms"])
@@ -234,7 +234,7 @@ class Comparison:
     def report(self):
         """Writes results.md, results.json and chart.svg; returns the Markdown."""
         versions = ", ".join(f"{framework} {version}" for framework, version in self.versions.items())
-        finished = min(len(runs) for runs in self.runs.values())
+        finished = min(len(runs) for (_, _, candidate), runs in self.runs.items() if candidate == SEGNET)
         lines = [f"{machine()}; {versions}; {finished} round{'s' * (finished > 1)}.", ""]
         for job in self.args.jobs:
             lines += [*self.speed_table(job), ""]
@@ -242,19 +242,19 @@ class Comparison:
         if first:
             lines += [*self.start_up_table(first), ""]
         lines += [*self.agreement_table(), ""]
-        lines += [f"FAILED: {name(candidate)}: {said}" for candidate, said in self.failures.items()]
+        lines += [f"FAILED: {name(candidate)}: {said.splitlines()[-1]}" for candidate, said in self.failures.items()]
         lines += [*self.busy(), *self.problems]
         text = "\n".join(lines).rstrip() + "\n"
-        self.path("results.md").write_text(text)
+        (self.args.out / "results.md").write_text(text)
         panels = [(describe(job), self.bars(job, "median_ms")) for job in self.args.jobs]
         if first:
             panels.append((f"start to first mask, {first.size}x{first.size}", self.bars(first, "first_mask_s")))
-        self.path("chart.svg").write_text(chart.draw(panels))
+        (self.args.out / "chart.svg").write_text(chart.draw(panels))
         rows = [{**job._asdict(), "threads": threads, **candidate._asdict(), "rounds": runs}
                 for (job, threads, candidate), runs in self.runs.items()]  # fmt: skip
         summary = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": self.versions,
                    "results": rows}  # fmt: skip
-        self.path("results.json").write_text(json.dumps(summary, indent=1) + "\n")
+        (self.args.out / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
         return text
 
     def bars(self, job, field):
@@ -282,15 +282,17 @@ def machine():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=pathlib.Path, help="network_speed, built in Release")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build-compare/results"), metavar="DIR")
+    parser.add_argument("--out", type=pathlib.Path, metavar="DIR", help="[runs/compare-TIME]")
     parser.add_argument("--weights", type=pathlib.Path, metavar="FILE", help="a checkpoint of 7-2-7-1")
     parser.add_argument("--rounds", type=int, help="[5; 1 with --quick]")
     parser.add_argument("--seconds", type=float, default=2, help="each run measures this long [2]")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="[1 2]")
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, help="only these")
     parser.add_argument("--quick", action="store_true", help="fewer jobs and modes: some three minutes")
     args = parser.parse_args()
+    args.out = args.out or HERE.parent.parent / f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
     args.rounds = args.rounds or (1 if args.quick else 5)
-    args.jobs = QUICK_JOBS if args.quick else JOBS
+    args.jobs = [JOBS[job] for job in args.jobs or (QUICK_JOBS if args.quick else JOBS)]
     args.threads = sorted({min(threads, os.cpu_count()) for threads in args.threads})
     if args.rounds < 1 or args.threads[0] < 1:
         parser.error("--rounds and --threads are at least 1")
@@ -305,6 +307,8 @@ def parse():
 
 def main():
     args = parse()
+    for number in (signal.SIGINT, signal.SIGTERM):  # an exception, so that the temporary folder goes
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     frameworks = []
     for framework, (packages, _, _) in FRAMEWORKS.items():
         missing = [package for package in packages if importlib.util.find_spec(package) is None]
@@ -312,15 +316,16 @@ def main():
             print(f"{framework} is left out: no Python package {', '.join(missing)}", file=sys.stderr)
         else:
             frameworks.append(framework)
-    comparison = Comparison(args, frameworks)
-    comparison.prepare()
-    for number in range(1, args.rounds + 1):
-        comparison.round(number)
-        if SEGNET in comparison.failures:
-            sys.exit(f"segnet failed: {comparison.failures[SEGNET]}")
-        text = comparison.report()
+    with tempfile.TemporaryDirectory(dir=args.out) as folder:
+        comparison = Comparison(args, frameworks, pathlib.Path(folder))
+        comparison.prepare()
+        for number in range(1, args.rounds + 1):
+            comparison.round(number)
+            if SEGNET in comparison.failures:
+                sys.exit(comparison.failures[SEGNET])
+            text = comparison.report()
     print(text)
-    sys.exit(1 if comparison.problems else 0)
+    sys.exit(1 if comparison.failures or comparison.problems else 0)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,8 @@ def main(weights, path):
     ops = Operators()
     ops.constants.append(helper.make_tensor("twice", TensorProto.FLOAT, [4], [1, 1, 2, 2]))
     for name, tensor in safetensors_numpy.read(weights):
-        if not name.startswith("training."):
-            krsc = tensor.ndim == 4
-            ops.constants.append(numpy_helper.from_array(tensor.transpose(0, 3, 1, 2) if krsc else tensor, name))
+        krsc = tensor.ndim == 4
+        ops.constants.append(numpy_helper.from_array(tensor.transpose(0, 3, 1, 2) if krsc else tensor, name))
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, "h", "w"])
     result = ops.add("Sigmoid", carvana_graph.build(ops, "images"))
     output = helper.make_tensor_value_info(result, TensorProto.FLOAT, ["n", 1, "h", "w"])

@@ -24,11 +24,14 @@ def save(path, tensors, metadata=None):
 
 
 def read(path):
-    """Yields (name, array) one by one: who copies them elsewhere never holds all of them twice."""
+    """Yields (name, array) one by one: who copies them elsewhere never holds all of them twice. Left out are
+    those that segnet's checkpoints keep for going on with the training."""
     with open(path, "rb") as f:
         size = int.from_bytes(f.read(8), "little")
         header = json.loads(f.read(size))
         header.pop("__metadata__", None)
         for name, entry in header.items():
+            if name.startswith("training."):
+                continue
             f.seek(8 + size + entry["data_offsets"][0])
             yield name, np.fromfile(f, _TYPES[entry["dtype"]], math.prod(entry["shape"])).reshape(entry["shape"])

@@ -41,8 +41,6 @@ def load(network, path):
     variables = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     for name, tensor in safetensors_numpy.read(path):
         layer, _, kind = name.rpartition(".")
-        if layer == "training" or name.startswith("training."):
-            continue
         layer = network.get_layer(layer)
         if isinstance(layer, keras.layers.Conv2D):  # KRSC -> RSCK
             variable = layer.kernel if kind == "weight" else layer.bias
@@ -53,9 +51,9 @@ def load(network, path):
 
 def loss_of(logits, masks):
     probabilities = tf.sigmoid(logits)
-    overlap, sum_of_both = tf.reduce_sum(probabilities * masks), tf.reduce_sum(probabilities) + tf.reduce_sum(masks)
+    overlap, both = tf.reduce_sum(probabilities * masks), tf.reduce_sum(probabilities) + tf.reduce_sum(masks)
     entropy = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=masks, logits=logits))
-    return entropy + 1 - (2 * overlap + 1) / (sum_of_both + 1)
+    return entropy + 1 - (2 * overlap + 1) / (both + 1)
 
 
 def main():
@@ -70,7 +68,9 @@ def main():
 
     if args.job == "training":
         masks = tf.constant(speed.masks(args))
-        optimizer = keras.optimizers.Adam(speed.LEARNING_RATE, epsilon=1e-8)
+        # Keras adds epsilon to the root before it corrects the root's bias: in the first step, which counts most
+        # when losses are compared, this is the 1e-8 of the others.
+        optimizer = keras.optimizers.Adam(speed.LEARNING_RATE, epsilon=1e-8 * (1 - 0.999) ** 0.5)
         optimizer.build(network.trainable_variables)
 
         @tf.function(**compiled)

@@ -38,10 +38,22 @@ constexpr workspace_size conv2d_backward_data_workspace(const conv2d_geometry& g
 
 template <class T>
 constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry& g) {
-  const bool rows = rows_form_pays_for_weights(g);
-  const std::size_t chunks =
-      rows ? weights_row_chunks : static_cast<std::size_t>(weights_plan<T>(g).chunks());
-  return {.per_thread = rows ? weights_rows_size<T>(g) : weights_plan<T>::per_thread(),
+  std::size_t per_thread = weights_plan<T>::per_thread();
+  switch (choose_weights_form(g)) {
+    case product_form::rows:
+      per_thread = weights_rows_size<T>(g);
+      break;
+    case product_form::winograd_2:
+      per_thread = winograd_weights_plan<T, 2>::per_thread();
+      break;
+    case product_form::winograd_4:
+      per_thread = winograd_weights_plan<T, 4>::per_thread();
+      break;
+    case product_form::direct:
+      break;
+  }
+  const std::size_t chunks = weights_chunks<T>(g);
+  return {.per_thread = per_thread,
           .shared = std::max(chunks == 1 ? 0 : chunks * g.weights(), row_sums_size<T>(1, g.out_channels))};
 }
 

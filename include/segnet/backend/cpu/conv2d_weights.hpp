@@ -5,8 +5,9 @@
 
 #include <segnet/backend/cpu/conv2d_gather.hpp>
 #include <segnet/backend/cpu/conv2d_weights_rows.hpp>
+#include <segnet/backend/cpu/conv2d_weights_winograd.hpp>
+#include <segnet/backend/cpu/parallel.hpp>
 #include <segnet/backend/cpu/simd.hpp>
-#include <segnet/backend/cpu/thread_pool.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -181,70 +182,150 @@ class weights_task {
   std::uint8_t index_[plan::block];
 };
 
+/// Where panel `number` of `width` in channels lies; every source begins a panel of its own.
 template <class T>
-void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
-                      std::span<const conv2d_source<T>> sources, const T* dy, T* dweight, bool accumulate,
-                      const scratch<T>& memory) {
-  using plan_type = weights_plan<T>;
-  const plan_type plan(g);
-  const std::size_t pixels =
-      static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h) * static_cast<std::size_t>(g.out_w);
-  const std::size_t weights = g.weights();
-  // No chunk is empty but in the smallest problems; its sums are zeros then.
-  const bool rows_form = rows_form_pays_for_weights(g);
-  const std::size_t chunks = rows_form ? weights_row_chunks : static_cast<std::size_t>(plan.chunks());
-  const std::size_t chunk = (pixels + chunks - 1) / chunks;
-  T* sums = chunks == 1 ? dweight : memory.shared;
-  int panels = 0;
-  for (const auto& source : sources) panels += (source.channels + plan_type::panel - 1) / plan_type::panel;
-  // At 1 x 1 pixels most taps meet padding only: their part of dW is cleared in long runs beforehand.
+struct source_panel {
+  const conv2d_source<T>* source;
+  int offset;   ///< of the source among the in channels
+  int channel;  ///< of the panel within the source
+
+  static int count(std::span<const conv2d_source<T>> sources, int width) {
+    int panels = 0;
+    for (const auto& source : sources) panels += (source.channels + width - 1) / width;
+    return panels;
+  }
+  static source_panel find(std::span<const conv2d_source<T>> sources, int width, int number) {
+    int offset = 0;
+    for (const auto& source : sources) {
+      const int own = (source.channels + width - 1) / width;
+      if (number < own) return {&source, offset, number * width};
+      number -= own;
+      offset += source.channels;
+    }
+    return {};
+  }
+};
+
+/// At 1 x 1 pixels most taps meet padding only: their part of dW is cleared in long runs beforehand. Returns
+/// whether that was so.
+template <class T>
+bool clear_unused_taps(thread_pool& pool, const conv2d_geometry& g, T* dweight) {
   const gather_axis ys{g.h, g.stride, g.pad_top, false}, xs{g.w, g.stride, g.pad_left, false};
   bool unused = false;
   for (int r = 0; r < g.kernel_h; ++r) unused |= !ys.used(r, g.out_h);
   for (int s = 0; s < g.kernel_w; ++s) unused |= !xs.used(s, g.out_w);
-  const bool cleared = unused && chunks == 1 && !accumulate;
-  if (cleared) {
-    constexpr std::size_t grain = 1 << 14;
-    pool.run(static_cast<int>((weights + grain - 1) / grain), [&](int task, int) {
-      T* const begin = dweight + static_cast<std::size_t>(task) * grain;
-      std::fill(begin, std::min(begin + grain, dweight + weights), T{0});
+  if (unused)
+    parallel_for(pool, g.weights(), 1 << 14, [&](std::size_t begin, std::size_t end, int) {
+      std::fill(dweight + begin, dweight + end, T{0});
     });
-  }
+  return unused;
+}
 
-  if (rows_form) {
-    const std::ptrdiff_t rows = std::ptrdiff_t{batch} * g.out_h;
-    const auto parts = static_cast<std::ptrdiff_t>(chunks), band = (rows + parts - 1) / parts;
-    pool.run(static_cast<int>(parts), [&](int part, int thread) {
-      std::fill_n(sums + static_cast<std::size_t>(part) * weights, weights, T{0});
-      add_weights_band(g, sources, dy, std::min(part * band, rows), std::min((part + 1) * band, rows),
-                       sums + static_cast<std::size_t>(part) * weights, memory.of(thread));
-    });
-  } else {
-    const int pieces = plan.groups * panels * g.kernel_h;
-    pool.run(pieces * plan.chunks(), [&](int task, int thread) {
-      const auto part = static_cast<std::size_t>(task / pieces);
-      // Panels run fastest: tasks that follow each other write to the same pages.
-      int panel = task % panels, offset = 0;
-      const int r = task % pieces / panels % g.kernel_h;
-      const int group = task % pieces / panels / g.kernel_h;
-      const conv2d_source<T>* source = sources.data();
-      for (;; ++source) {
-        const int own = (source->channels + plan_type::panel - 1) / plan_type::panel;
-        if (panel < own) break;
-        panel -= own;
-        offset += source->channels;
-      }
-      weights_task<T>(g, dy, sums + part * weights, memory.of(thread))
-          .run(part * chunk, std::min((part + 1) * chunk, pixels), group, *source, offset,
-               panel * plan_type::panel, r, chunks == 1 && (accumulate || cleared));
-    });
-  }
+/// One convolution's weight gradient; the forms add to `to`, or to one copy of dW for each chunk.
+template <class T>
+struct weights_product {
+  const conv2d_geometry& g;
+  int batch;
+  std::span<const conv2d_source<T>> sources;
+  const T* dy;
+  T* to;
+  bool accumulate;
+};
 
+template <class T>
+void run_weights_direct(thread_pool& pool, const weights_product<T>& p, const scratch<T>& memory) {
+  using plan_type = weights_plan<T>;
+  const conv2d_geometry& g = p.g;
+  const plan_type plan(g);
+  const auto chunks = static_cast<std::size_t>(plan.chunks());
+  const std::size_t pixels = static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(g.out_h) *
+                             static_cast<std::size_t>(g.out_w);
+  // No chunk is empty but in the smallest problems; its sums are zeros then.
+  const std::size_t chunk = (pixels + chunks - 1) / chunks;
+  const bool add = chunks == 1 && (p.accumulate || clear_unused_taps(pool, g, p.to));
+  const int panels = source_panel<T>::count(p.sources, plan_type::panel);
+  const int pieces = plan.groups * panels * g.kernel_h;
+  pool.run(pieces * plan.chunks(), [&](int task, int thread) {
+    const auto part = static_cast<std::size_t>(task / pieces);
+    // Panels run fastest: tasks that follow each other write to the same pages.
+    const auto panel = source_panel<T>::find(p.sources, plan_type::panel, task % panels);
+    const int r = task % pieces / panels % g.kernel_h;
+    const int group = task % pieces / panels / g.kernel_h;
+    weights_task<T>(g, p.dy, p.to + part * g.weights(), memory.of(thread))
+        .run(part * chunk, std::min((part + 1) * chunk, pixels), group, *panel.source, panel.offset,
+             panel.channel, r, add);
+  });
+}
+
+template <class T>
+void run_weights_rows(thread_pool& pool, const weights_product<T>& p, const scratch<T>& memory) {
+  const std::ptrdiff_t rows = std::ptrdiff_t{p.batch} * p.g.out_h;
+  const std::ptrdiff_t parts = weights_row_chunks, band = (rows + parts - 1) / parts;
+  pool.run(static_cast<int>(parts), [&](int part, int thread) {
+    T* const sums = p.to + static_cast<std::size_t>(part) * p.g.weights();
+    std::fill_n(sums, p.g.weights(), T{0});
+    add_weights_band(p.g, p.sources, p.dy, std::min(part * band, rows), std::min((part + 1) * band, rows),
+                     sums, memory.of(thread));
+  });
+}
+
+template <class T, int M>
+void run_weights_winograd(thread_pool& pool, const weights_product<T>& p, const scratch<T>& memory) {
+  using plan_type = winograd_weights_plan<T, M>;
+  const plan_type plan{p.g.in_channels, p.g.out_channels};
+  const int panels = source_panel<T>::count(p.sources, plan_type::width),
+            pieces = panels * plan.groups_of_rows();
+  const std::ptrdiff_t tiles = tile_grid(p.g.out_h, p.g.out_w, M).tiles(p.batch);
+  const std::ptrdiff_t chunk = (tiles + plan.chunks() - 1) / plan.chunks();
+  pool.run(pieces * plan.chunks(), [&](int task, int thread) {
+    const int part = task / pieces;
+    const auto panel = source_panel<T>::find(p.sources, plan_type::width, task % panels);
+    winograd_weights_task<T, M>(p.g, p.dy, memory.of(thread))
+        .run(std::min(part * chunk, tiles), std::min((part + 1) * chunk, tiles),
+             task % pieces / panels * plan_type::rows, *panel.source, panel.offset, panel.channel,
+             p.to + static_cast<std::size_t>(part) * p.g.weights(), plan.chunks() == 1 && p.accumulate);
+  });
+}
+
+/// Copies of dW that the form sums up in; 1: dW itself.
+template <class T>
+constexpr std::size_t weights_chunks(const conv2d_geometry& g) {
+  switch (choose_weights_form(g)) {
+    case product_form::rows:
+      return weights_row_chunks;
+    case product_form::winograd_2:
+    case product_form::winograd_4:
+      return static_cast<std::size_t>(winograd_weights_plan<T, 4>{g.in_channels, g.out_channels}.chunks());
+    case product_form::direct:
+      break;
+  }
+  return static_cast<std::size_t>(weights_plan<T>(g).chunks());
+}
+
+template <class T>
+void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
+                      std::span<const conv2d_source<T>> sources, const T* dy, T* dweight, bool accumulate,
+                      const scratch<T>& memory) {
+  const std::size_t chunks = weights_chunks<T>(g), weights = g.weights();
+  T* const sums = chunks == 1 ? dweight : memory.shared;
+  const weights_product<T> product{g, batch, sources, dy, sums, accumulate};
+  switch (choose_weights_form(g)) {
+    case product_form::direct:
+      run_weights_direct(pool, product, memory);
+      break;
+    case product_form::rows:
+      run_weights_rows(pool, product, memory);
+      break;
+    case product_form::winograd_2:
+      run_weights_winograd<T, 2>(pool, product, memory);
+      break;
+    case product_form::winograd_4:
+      run_weights_winograd<T, 4>(pool, product, memory);
+      break;
+  }
   if (chunks == 1) return;
-  constexpr std::size_t grain = 1 << 11;
-  pool.run(static_cast<int>((weights + grain - 1) / grain), [&](int task, int) {
-    const std::size_t end = std::min((static_cast<std::size_t>(task) + 1) * grain, weights);
-    for (std::size_t i = static_cast<std::size_t>(task) * grain; i < end; ++i) {
+  parallel_for(pool, weights, 1 << 11, [&](std::size_t begin, std::size_t end, int) {
+    for (std::size_t i = begin; i < end; ++i) {
       T sum = accumulate ? dweight[i] : T{0};
       for (std::size_t part = 0; part < chunks; ++part) sum += sums[part * weights + i];
       dweight[i] = sum;

@@ -7,10 +7,6 @@
 
 namespace segnet::detail {
 
-constexpr bool rows_form_pays_for_weights(const conv2d_geometry& g) {
-  return g.kernel_w > 1 && g.out_w >= 24 && g.weights() <= 40000 && g.kernel_h <= 7;
-}
-
 /// The rows of the batch are cut into so many chunks with sums of their own.
 inline constexpr std::size_t weights_row_chunks = 16;
 

@@ -66,14 +66,23 @@ TEST_CASE("random buffers never share a byte while both live", "[memory]") {
     REQUIRE(total >= live_at_most(buffers));
     if (end > 0) worst = std::max(worst, double(total) / double(live_at_most(buffers)));
   }
-  CHECK(worst < 1.35);  // 1.31 for the worst of these; that of real networks is in tests/models
+  CHECK(worst < 1.32);  // 1.307 for the worst of these; that of real networks is in tests/models
 }
 
 TEST_CASE("the smallest gap that fits is taken", "[memory]") {
-  // Only the second and the fourth live at step 1: gaps of 1024 and 896 bytes.
-  std::vector<planned_buffer> buffers{{1024, 0, 0}, {960, 0, 1}, {896, 0, 0}, {832, 0, 1}, {512, 1, 1}};
+  // Only the second and the fourth live at step 2: gaps of 1024 and 896 bytes.
+  std::vector<planned_buffer> buffers{{1024, 0, 1}, {960, 1, 2}, {896, 0, 1}, {832, 1, 2}, {512, 2, 2}};
   CHECK(plan_arena<8>(buffers) == 1024 + 960 + 896 + 832);
   CHECK(buffers[4].offset == buffers[2].offset);
+}
+
+TEST_CASE("the better one of two orders is taken", "[memory]") {
+  const auto planned = [](std::vector<planned_buffer> buffers) {
+    for (planned_buffer& b : buffers) b.bytes *= alignment;
+    return plan_arena<8>(buffers) / alignment;
+  };
+  CHECK(planned({{5, 3, 3}, {3, 1, 3}, {3, 0, 2}, {3, 0, 2}}) == 9);  // largest first: 11
+  CHECK(planned({{5, 1, 1}, {2, 0, 2}, {4, 2, 4}}) == 7);             // longest first: 11
 }
 
 TEST_CASE("lifetimes include both ends", "[memory]") {

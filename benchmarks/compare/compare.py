@@ -98,10 +98,10 @@ class Comparison:
             command = [self.args.program, "--job", "training", "--size", "128", "--batch", "8", "--steps", "40",
                        "--threads", str(self.args.threads[-1]), "--images", images, "--masks", masks,
                        "--save", self.weights]  # fmt: skip
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            must_run(command)
         if "ONNX Runtime" in self.frameworks:
             command = [sys.executable, HERE / "onnx_model.py", self.weights, self.folder / "carvana.onnx"]
-            subprocess.run(command, check=True)
+            must_run(command)
         for job in self.args.jobs:
             pictures.write(*self.picture_files(job), job.batch, job.size, seed=job.size)
 
@@ -148,6 +148,8 @@ class Comparison:
             errors.seek(0)
             said = errors.read().strip()
         if process.returncode != 0 or "times_ms" not in found:
+            if candidate == SEGNET:
+                sys.exit(f"segnet failed, exit code {process.returncode}: {said}")
             self.failures[candidate] = said or f"exit code {process.returncode}"
             return
         self.versions[candidate.framework] = found["version"]
@@ -273,6 +275,14 @@ def with_range(values, digits):
     return middle if low == high else f"{middle} ({low}-{high})"
 
 
+def must_run(command):
+    """Ends the script with the last line of what the command said, where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = done.stderr.strip() or f"exit code {done.returncode}"
+        sys.exit(f"{' '.join(map(str, command))}: {said.splitlines()[-1]}")
+
+
 def machine():
     with open("/proc/cpuinfo") as file:
         model = next((line.partition(": ")[2].strip() for line in file if line.startswith("model name")), "")
@@ -321,8 +331,6 @@ def main():
         comparison.prepare()
         for number in range(1, args.rounds + 1):
             comparison.round(number)
-            if SEGNET in comparison.failures:
-                sys.exit(comparison.failures[SEGNET])
             text = comparison.report()
     print(text)
     sys.exit(1 if comparison.failures or comparison.problems else 0)

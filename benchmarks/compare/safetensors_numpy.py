@@ -2,6 +2,7 @@
 """Reads and writes safetensors files with numpy alone: 8 bytes of length, a JSON header, the numbers."""
 import json
 import math
+import os
 
 import numpy as np
 
@@ -28,6 +29,8 @@ def read(path):
     those that segnet's checkpoints keep for going on with the training."""
     with open(path, "rb") as f:
         size = int.from_bytes(f.read(8), "little")
+        if size > os.path.getsize(path):
+            raise ValueError(f"{path}: not a safetensors file, or cut short")
         header = json.loads(f.read(size))
         header.pop("__metadata__", None)
         for name, entry in header.items():

@@ -298,7 +298,7 @@ def parse():
     parser.add_argument("--seconds", type=float, default=2, help="each run measures this long [2]")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="[1 2]")
     parser.add_argument("--jobs", nargs="+", choices=JOBS, help="only these")
-    parser.add_argument("--quick", action="store_true", help="fewer jobs and modes: some three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer jobs and modes, one round")
     args = parser.parse_args()
     args.out = args.out or HERE.parent.parent / f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
     args.rounds = args.rounds or (1 if args.quick else 5)

@@ -44,13 +44,13 @@ constexpr std::size_t place_in_order(std::span<planned_buffer> buffers, Order go
     planned_buffer& buffer = all[order[i]];
     if (buffer.bytes == 0) continue;
     constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
-    std::size_t best = nowhere, best_gap = nowhere, free_from = 0;
+    std::size_t best = nowhere, best_room = nowhere, free_from = 0;
     for (int k = 0; k < used; ++k) {
       const planned_buffer& other = all[placed[k]];
       if (!buffer.overlaps_in_time(other)) continue;
       if (other.offset > free_from) {
-        const std::size_t gap = other.offset - free_from;
-        if (gap >= buffer.bytes && gap < best_gap) best = free_from, best_gap = gap;
+        const std::size_t room = other.offset - free_from;
+        if (room >= buffer.bytes && room < best_room) best = free_from, best_room = room;
       }
       if (other.offset + other.bytes > free_from) free_from = other.offset + other.bytes;
     }

@@ -17,9 +17,9 @@ constexpr workspace_size product_workspace(const product_geometry& p) {
     case product_form::rows:
       return {.per_thread = rows_form_size<T>(p), .shared = 0};
     case product_form::winograd_2:
-      return winograd(winograd_plan<T, 2>{p.channels});
+      return winograd(winograd_plan<T, 2>{p.channels, p.columns});
     case product_form::winograd_4:
-      return winograd(winograd_plan<T, 4>{p.channels});
+      return winograd(winograd_plan<T, 4>{p.channels, p.columns});
     case product_form::direct:
       break;
   }

@@ -147,7 +147,7 @@ class product_task {
                       .last = finish,
                       .finish = p_.finish.from(column)};
     for (std::size_t pixel = first; pixel < last;) {
-      to.rows = tile_size(last - pixel);
+      to.rows = kernels::share(static_cast<std::ptrdiff_t>(last - pixel));
       to.out = p_.out + static_cast<std::ptrdiff_t>(pixel) * p_.columns + column;
       gather_.move_to(pixel, to.rows);
       int count = 0;
@@ -156,14 +156,6 @@ class product_task {
       kernels::multiply(tile_, count, to);
       pixel += static_cast<std::size_t>(to.rows);
     }
-  }
-
-  /// Full tiles, but two of about the same size at the end rather than a full one and a tiny one.
-  static int tile_size(std::size_t left) {
-    constexpr int rows = tile_kernels<V, Packets>::rows;
-    if (left >= std::size_t{2} * rows) return rows;
-    if (left <= std::size_t{rows}) return static_cast<int>(left);
-    return std::min(rows, static_cast<int>((left + 3) / 4 * 2));
   }
 
   const gather_product<T>& p_;

@@ -128,10 +128,7 @@ void multiply_rows(const gather_product<typename V::scalar>& p, std::ptrdiff_t f
     const T* data[max_kernel];
     for (int r = begin; r < end; ++r) data[r] = rows.get(image, top + r);
     for (int x = 0; x < p.out_w;) {
-      const int left = p.out_w - x;
-      const int count = left >= 2 * kernels::rows ? kernels::rows
-                        : left > kernels::rows    ? std::min(kernels::rows, (left + 3) / 4 * 2)
-                                                  : left;
+      const int count = kernels::share(p.out_w - x);
       for (int r = begin; r < end; ++r) {
         tile_term<T>& term = terms[r - begin];
         const T* pixel = data[r] + std::ptrdiff_t{x} * stride * p.channels;

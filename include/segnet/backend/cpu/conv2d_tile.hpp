@@ -141,6 +141,13 @@ class tile_kernels {
   static void multiply(const tile_term<scalar>* terms, int count, const tile_result<scalar>& to) {
     table[static_cast<std::size_t>(to.rows)](terms, count, to);
   }
+  /// Rows of the next tile when `left` are left: full tiles, but two of about the same size at the end rather
+  /// than a full one and a tiny one.
+  static constexpr int share(std::ptrdiff_t left) {
+    if (left >= 2 * rows) return rows;
+    if (left <= rows) return static_cast<int>(left);
+    return std::min(rows, static_cast<int>((left + 3) / 4 * 2));
+  }
   /// How many of a result's rows the kernel for `rows` of them reads.
   static constexpr int padded(int valid) { return valid == 1 ? 1 : std::min(rows, (valid + 1) / 2 * 2); }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A 3 x 3 convolution with stride 1 in Winograd's form: the image is transformed tile by tile, each of the
 // (M + 2)^2 places of a transformed tile becomes a matrix product (tiles x channels) times (channels x
-// columns), and the products are transformed back. Weights are transformed on the fly, one panel of columns
-// at a time: that is cheap beside the products, keeps no second copy of them, and reads the originals, a
-// quarter of the size, from memory instead.
+// columns), and the products are transformed back. Weights are transformed anew in each call: that is cheap
+// beside the products, keeps no second copy of them, and reads the originals, a quarter of the size, from
+// memory instead.
 #pragma once
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
@@ -13,47 +13,62 @@
 
 namespace segnet::detail {
 
-/// Sizes of the parts that the work is cut into; a matter of the geometry alone.
+/// Sizes of the parts that the work is cut into, and the order of the work: a matter of the geometry alone.
 template <class T, int M>
 struct winograd_plan {
   static constexpr int size = M + 2, places = size * size;
   static constexpr int packets = 2, width = packets * simd<T>::lanes;  ///< of a panel of columns
   static constexpr int group = 2 * max_tile_rows;  ///< tiles whose transformed data lie together
-  static constexpr int groups_per_task = 4;
-  static constexpr int max_channels =
-      128;  ///< of a block: its transformed weights fit the second-level cache
-  static constexpr std::size_t image_bytes =
-      4 << 20;  ///< of transformed data: fits a share of the third-level cache
 
-  int channels;
+  // Channels at a time, so that what they need fits the first- or the second-level cache.
+  static constexpr int packed_channels = 64;
+  static constexpr int multiplied_channels = 128;
+
+  static constexpr int groups_per_task = 4;
+  static constexpr std::size_t image_bytes = 4 << 20;    ///< of data transformed beforehand
+  static constexpr std::size_t weights_bytes = 5 << 19;  ///< of weights transformed beforehand
+
+  int channels, columns;
+
+  constexpr int panels() const { return (columns + width - 1) / width; }
 
   /// Channels of one row of transformed data: whole lines of the cache, and not a power of two of them, lest
-  /// the rows fight for the same places in the first-level cache.
+  /// the rows fight for the same places in the first-level cache. The same goes for the steps below.
   constexpr int row() const { return (channels + 15) / 16 * 16 + 16; }
+  static constexpr std::ptrdiff_t step(int count) { return std::ptrdiff_t{count} * width + 16; }
+
   constexpr std::size_t group_size() const {
-    return static_cast<std::size_t>(places) * static_cast<std::size_t>(group) *
-           static_cast<std::size_t>(row());
+    return std::size_t{places} * group * static_cast<std::size_t>(row());
   }
-  /// Groups that are transformed before they are multiplied.
+  static constexpr std::size_t sums_size() { return std::size_t{places} * group * width; }
+
+  /// Many tiles and few weights: those are transformed first, for all.
+  constexpr bool weights_first() const {
+    return all_weights_size() * sizeof(T) <= weights_bytes && channels <= 192;
+  }
+  constexpr std::size_t panel_weights_size() const {
+    return std::size_t{places} * static_cast<std::size_t>(step(channels));
+  }
+  constexpr std::size_t all_weights_size() const {
+    return static_cast<std::size_t>(panels()) * panel_weights_size();
+  }
+
+  /// Groups that are transformed before they are multiplied, where the weights are not.
   constexpr int groups() const {
     return std::max(1, static_cast<int>(image_bytes / sizeof(T) / group_size()));
   }
   constexpr int block() const {
-    const int blocks = (channels + max_channels - 1) / max_channels;
-    return ((channels + blocks - 1) / blocks + 15) / 16 * 16;
+    const int blocks = (channels + multiplied_channels - 1) / multiplied_channels;
+    return ((channels + blocks - 1) / blocks + packed_channels - 1) / packed_channels * packed_channels;
   }
-  /// Elements from the weights of one place to those of the next; again not a power of two.
-  constexpr std::size_t weights_step() const {
-    return static_cast<std::size_t>(std::min(block(), channels)) * width + 16;
-  }
-  static constexpr int packed_channels = 16;  ///< at a time: they stay in the first-level cache
-  constexpr std::size_t tap_size() const { return std::size_t{packed_channels} * width + 16; }
-  constexpr std::size_t products_size() const { return std::size_t{places} * group * width; }
 
-  constexpr std::size_t shared() const { return static_cast<std::size_t>(groups()) * group_size(); }
+  constexpr std::size_t shared() const {
+    return weights_first() ? all_weights_size() : static_cast<std::size_t>(groups()) * group_size();
+  }
   constexpr std::size_t per_thread() const {
-    return 9 * tap_size() + static_cast<std::size_t>(places) * weights_step() +
-           groups_per_task * products_size();
+    const std::size_t taps = 9 * static_cast<std::size_t>(step(packed_channels));
+    if (weights_first()) return std::max(taps, group_size() + sums_size());
+    return taps + places * static_cast<std::size_t>(step(block())) + groups_per_task * sums_size();
   }
 };
 
@@ -62,15 +77,14 @@ template <class T, int M>
 class winograd_product {
  public:
   using V = columns<T, 1>;
-  using plan_type = winograd_plan<T, M>;
+  using plan = winograd_plan<T, M>;
   using transforms = winograd<V, M>;
   using packet = typename V::packet;
-  static constexpr int size = plan_type::size, places = plan_type::places, group = plan_type::group;
-  static constexpr int width = plan_type::width;
+  static constexpr int size = plan::size, places = plan::places, group = plan::group, width = plan::width;
 
   explicit winograd_product(const gather_product<T>& product)
       : p_(product),
-        plan_{product.channels},
+        plan_{product.channels, product.columns},
         grid_(product.out_h, product.out_w, M),
         tiles_(grid_.tiles(product.batch)),
         // Backward is a forward convolution with flipped taps and the complementary padding.
@@ -78,116 +92,167 @@ class winograd_product {
         pad_left_(product.y.transposed ? 2 - product.x.pad : product.x.pad) {}
 
   void run(thread_pool& pool, const scratch<T>& memory) const {
-    const std::ptrdiff_t all = (tiles_ + group - 1) / group;
-    const int panels = (p_.columns + width - 1) / width;
-    for (std::ptrdiff_t first = 0; first < all; first += plan_.groups()) {
-      const int groups = static_cast<int>(std::min<std::ptrdiff_t>(plan_.groups(), all - first));
-      transform_image(pool, first, groups, memory.shared);
-      const int tasks = (groups + plan_type::groups_per_task - 1) / plan_type::groups_per_task;
-      const int share = (groups + tasks - 1) / tasks;
-      pool.run(panels * tasks, [&](int task, int thread) {
-        const int begin = task % tasks * share;
-        multiply(task / tasks * width, first, begin, std::min(begin + share, groups), memory.shared,
-                 memory.of(thread));
-      });
-    }
+    if (plan_.weights_first())
+      run_weights_first(pool, memory);
+    else
+      run_image_first(pool, memory);
   }
 
  private:
-  int tiles_of(std::ptrdiff_t g) const {
-    return static_cast<int>(std::min<std::ptrdiff_t>(group, tiles_ - g * group));
-  }
-
-  /// Groups [first, first + groups) into `to`, [group][place][tile][channel].
-  void transform_image(thread_pool& pool, std::ptrdiff_t first, int groups, T* to) const {
-    constexpr std::size_t grain = 4;  // tiles
-    const auto tiles =
-        static_cast<std::size_t>(std::min(std::ptrdiff_t{groups} * group, tiles_ - first * group));
-    parallel_for(pool, tiles, grain, [&](std::size_t begin, std::size_t end, int) {
-      for (std::size_t tile = begin; tile < end; ++tile) {
-        const auto at = grid_.at(first * group + static_cast<std::ptrdiff_t>(tile));
-        T* data =
-            to + tile / group * plan_.group_size() + tile % group * static_cast<std::size_t>(plan_.row());
-        for (const conv2d_source<T>& source : p_.sources) {
-          tile_pixels<T, size>(source, p_.y.extent, p_.x.extent, at.image, at.y - pad_top_, at.x - pad_left_)
-              .template transform<size>(
-                  0, source.channels,
-                  [](const packet(&x)[size], packet(&d)[size])
-                      SEGNET_INLINE_LAMBDA { transforms::data(x, d); },
-                  data, std::ptrdiff_t{group} * plan_.row());
-          data += source.channels;
-        }
+  /// Each task takes a group of tiles from the image to the result; the data stay in its caches.
+  void run_weights_first(thread_pool& pool, const scratch<T>& memory) const {
+    const int parts = (p_.channels + plan::packed_channels - 1) / plan::packed_channels;
+    const std::ptrdiff_t step = plan::step(p_.channels);
+    const auto weights_of = [&](int panel) {
+      return memory.shared + static_cast<std::size_t>(panel) * plan_.panel_weights_size();
+    };
+    pool.run(plan_.panels() * parts, [&](int task, int thread) {
+      const int panel = task / parts, channel = task % parts * plan::packed_channels;
+      transform_weights(panel * width, channel, std::min(plan::packed_channels, p_.channels - channel),
+                        memory.of(thread), weights_of(panel) + std::ptrdiff_t{channel} * width, step);
+    });
+    pool.run(static_cast<int>(groups()), [&](int g, int thread) {
+      T* const image = memory.of(thread);
+      T* const sums = image + plan_.group_size();
+      const int tiles = tiles_of(g);
+      for (int tile = 0; tile < tiles; ++tile)
+        transform_tile(std::ptrdiff_t{g} * group + tile, image + std::ptrdiff_t{tile} * plan_.row());
+      for (int panel = 0; panel < plan_.panels(); ++panel) {
+        for (int at = 0; at < places; ++at)
+          multiply(image + std::ptrdiff_t{at} * group * plan_.row(), tiles, weights_of(panel) + at * step,
+                   p_.channels, false, sums + std::ptrdiff_t{at} * group * width);
+        transform_results(g, tiles, panel * width, sums);
       }
     });
   }
 
-  /// Columns [column, column + width) of the groups [begin, end) behind `first`.
-  void multiply(int column, std::ptrdiff_t first, int begin, int end, const T* image, T* memory) const {
-    T* const taps = memory;
-    T* const weights = taps + 9 * plan_.tap_size();
-    T* const products = weights + places * plan_.weights_step();
+  /// Each task takes one panel of weights to a few groups of tiles, which were transformed for all.
+  void run_image_first(thread_pool& pool, const scratch<T>& memory) const {
+    for (std::ptrdiff_t first = 0; first < groups(); first += plan_.groups()) {
+      const int count = static_cast<int>(std::min<std::ptrdiff_t>(plan_.groups(), groups() - first));
+      constexpr std::size_t grain = 4;  // tiles
+      const auto tiles =
+          static_cast<std::size_t>(std::min(std::ptrdiff_t{count} * group, tiles_ - first * group));
+      parallel_for(pool, tiles, grain, [&](std::size_t begin, std::size_t end, int) {
+        for (std::size_t tile = begin; tile < end; ++tile)
+          transform_tile(first * group + static_cast<std::ptrdiff_t>(tile),
+                         memory.shared + tile / group * plan_.group_size() +
+                             tile % group * static_cast<std::size_t>(plan_.row()));
+      });
+      const int tasks = (count + plan::groups_per_task - 1) / plan::groups_per_task;
+      const int share = (count + tasks - 1) / tasks;
+      pool.run(plan_.panels() * tasks, [&](int task, int thread) {
+        const int column = task / tasks * width, begin = task % tasks * share;
+        multiply_groups(column, first, begin, std::min(begin + share, count), memory.shared,
+                        memory.of(thread));
+      });
+    }
+  }
+
+  /// The groups [begin, end) behind `first`.
+  void multiply_groups(int column, std::ptrdiff_t first, int begin, int end, const T* image,
+                       T* memory) const {
     const int block = plan_.block();
+    const std::ptrdiff_t step = plan::step(block);
+    T* const weights = memory + 9 * plan::step(plan::packed_channels);
+    T* const all_sums = weights + places * step;
     for (int channel = 0; channel < p_.channels; channel += block) {
       const int count = std::min(block, p_.channels - channel);
-      transform_weights(column, channel, count, taps, weights);
+      transform_weights(column, channel, count, memory, weights, step);
       for (int g = begin; g < end; ++g) {
-        // A single block of channels needs no sums kept for later.
-        T* const sums = products + (block >= p_.channels ? 0 : static_cast<std::size_t>(g - begin)) *
-                                       plan_.products_size();
         const int tiles = tiles_of(first + g);
-        multiply_group(image + static_cast<std::size_t>(g) * plan_.group_size() + channel, count, tiles,
-                       weights, channel > 0, sums);
-        if (channel + count == p_.channels)
-          for (int tile = 0; tile < tiles; ++tile)
-            transform_result(grid_.at((first + g) * group + tile), column,
-                             sums + std::ptrdiff_t{tile} * width);
+        const T* const data = image + static_cast<std::size_t>(g) * plan_.group_size() + channel;
+        T* const sums = all_sums + static_cast<std::size_t>(g - begin) * plan::sums_size();
+        for (int at = 0; at < places; ++at)
+          multiply(data + std::ptrdiff_t{at} * group * plan_.row(), tiles, weights + at * step, count,
+                   channel > 0, sums + std::ptrdiff_t{at} * group * width);
+        if (channel + count == p_.channels) transform_results(first + g, tiles, column, sums);
       }
     }
   }
 
-  /// [place][channel][width], as pack_panel() lays out a tap.
-  void transform_weights(int column, int channel, int count, T* taps, T* weights) const {
-    const auto tap_size = static_cast<std::ptrdiff_t>(plan_.tap_size()),
-               step = static_cast<std::ptrdiff_t>(plan_.weights_step());
-    for (int done = 0; done < count; done += plan_type::packed_channels) {
-      const int part = std::min(plan_type::packed_channels, count - done);
+  std::ptrdiff_t groups() const { return (tiles_ + group - 1) / group; }
+  int tiles_of(std::ptrdiff_t g) const {
+    return static_cast<int>(std::min<std::ptrdiff_t>(group, tiles_ - g * group));
+  }
+
+  /// All channels of a tile to [place][tiles of the group][channel].
+  void transform_tile(std::ptrdiff_t tile, T* to) const {
+    const auto at = grid_.at(tile);
+    for (const conv2d_source<T>& source : p_.sources) {
+      tile_pixels<T, size>(source, p_.y.extent, p_.x.extent, at.image, at.y - pad_top_, at.x - pad_left_)
+          .template transform<size>(
+              0, source.channels,
+              [](const packet(&x)[size], packet(&d)[size]) SEGNET_INLINE_LAMBDA { transforms::data(x, d); },
+              to, std::ptrdiff_t{group} * plan_.row());
+      to += source.channels;
+    }
+  }
+
+  /// [tap][channel][width]. Taps of one filter are neighbours: memory is read in that order, not tap by tap.
+  void pack_taps(int column, int channel, int count, T* taps, std::ptrdiff_t step) const {
+    const T* const from = p_.weight + column * p_.column_step + channel * p_.channel_step;
+    const auto tap_of = [&](int tap) { return p_.y.transposed ? 8 - tap : tap; };
+    const bool whole = p_.columns - column >= width;
+    if (whole && p_.channel_step == 1 && count % V::lanes == 0) {
+      for (int k = 0; k < width; k += V::lanes)
+        for (int tap = 0; tap < 9; ++tap)
+          for (int c = 0; c < count; c += V::lanes)
+            V::transpose(from + k * p_.column_step + tap_of(tap) * p_.tap_step + c, p_.column_step,
+                         taps + tap * step + c * width + k, width);
+    } else if (whole && p_.column_step == 1) {
+      for (int c = 0; c < count; ++c)
+        for (int tap = 0; tap < 9; ++tap)
+          for (int k = 0; k < width; k += V::lanes)
+            V::store(taps + tap * step + c * width + k,
+                     V::load(from + c * p_.channel_step + tap_of(tap) * p_.tap_step + k));
+    } else {
       for (int tap = 0; tap < 9; ++tap)
-        pack_panel<V>(p_, column, width, p_.y.transposed ? 8 - tap : tap, channel + done, part,
-                      taps + tap * tap_size);
+        pack_panel<V>(p_, column, width, tap_of(tap), channel, count, taps + tap * step);
+    }
+  }
+
+  /// [place][channel][width].
+  void transform_weights(int column, int channel, int count, T* taps, T* weights, std::ptrdiff_t step) const {
+    constexpr std::ptrdiff_t tap_step = plan::step(plan::packed_channels);
+    for (int done = 0; done < count; done += plan::packed_channels) {
+      const int part = std::min(plan::packed_channels, count - done);
+      pack_taps(column, channel + done, part, taps, tap_step);
       T* const to = weights + std::ptrdiff_t{done} * width;
-      for (int i = 0; i < part * width; i += V::lanes)
+      for (int k = 0; k < part * width; k += V::lanes)
         transform_square<V, 3, size>(
             [](const packet(&w)[3], packet(&u)[size]) SEGNET_INLINE_LAMBDA { transforms::weights(w, u); },
-            [&](auto r, auto s) SEGNET_INLINE_LAMBDA { return V::load(taps + (r * 3 + s) * tap_size + i); },
+            [&](auto r, auto s) SEGNET_INLINE_LAMBDA { return V::load(taps + (r * 3 + s) * tap_step + k); },
             [&](auto r, auto s, packet u)
-                SEGNET_INLINE_LAMBDA { V::store(to + (r * size + s) * step + i, u); });
+                SEGNET_INLINE_LAMBDA { V::store(to + (r * size + s) * step + k, u); });
     }
   }
 
-  void multiply_group(const T* image, int count, int tiles, const T* weights, bool add, T* sums) const {
-    using kernels = tile_kernels<V, plan_type::packets>;
-    const auto step = static_cast<std::ptrdiff_t>(plan_.weights_step());
-    for (int at = 0; at < places; ++at)
-      for (int tile = 0; tile < tiles;) {
-        const int left = tiles - tile;
-        const int rows = left >= 2 * kernels::rows ? kernels::rows
-                         : left > kernels::rows    ? std::min(kernels::rows, (left + 3) / 4 * 2)
-                                                   : left;
-        tile_term<T> term;
-        for (int i = 0; i < kernels::rows; ++i)
-          term.pixel[i] = image + (std::ptrdiff_t{at} * group + tile + std::min(i, rows - 1)) * plan_.row();
-        term.panel = weights + at * step;
-        term.count = count;
-        kernels::multiply(&term, 1,
-                          {.out = sums + (std::ptrdiff_t{at} * group + tile) * width,
-                           .step = width,
-                           .rows = rows,
-                           .columns = width,
-                           .add = add,
-                           .last = false,
-                           .finish = {}});
-        tile += rows;
-      }
+  /// The product of one place: sums[tile][width] = (or +=) image[tile][channel] * weights[channel][width].
+  void multiply(const T* image, int tiles, const T* weights, int count, bool add, T* sums) const {
+    using kernels = tile_kernels<V, plan::packets>;
+    tile_term<T> term;
+    term.panel = weights;
+    term.count = count;
+    for (int tile = 0; tile < tiles;) {
+      const int rows = kernels::share(tiles - tile);
+      for (int i = 0; i < kernels::rows; ++i)
+        term.pixel[i] = image + std::ptrdiff_t{tile + std::min(i, rows - 1)} * plan_.row();
+      kernels::multiply(&term, 1,
+                        {.out = sums + std::ptrdiff_t{tile} * width,
+                         .step = width,
+                         .rows = rows,
+                         .columns = width,
+                         .add = add,
+                         .last = false,
+                         .finish = {}});
+      tile += rows;
+    }
+  }
+
+  void transform_results(std::ptrdiff_t g, int tiles, int column, const T* sums) const {
+    for (int tile = 0; tile < tiles; ++tile)
+      transform_result(grid_.at(g * group + tile), column, sums + std::ptrdiff_t{tile} * width);
   }
 
   void transform_result(const tile_grid::place& at, int column, const T* sums) const {
@@ -231,7 +296,7 @@ class winograd_product {
   }
 
   const gather_product<T>& p_;
-  plan_type plan_;
+  plan plan_;
   tile_grid grid_;
   std::ptrdiff_t tiles_;
   int pad_top_, pad_left_;

@@ -45,6 +45,10 @@ std::vector<problem> problems() {
     add(4, 4, 70, 96, 3, 1, batch);
     for (int pixels = 13; pixels < 29; ++pixels) add(1, pixels, 4, 24, 1, 1, batch);  // all ends of tiles
   }
+  for (int in : {3, 4, 8, 16, 40})  // pixel by pixel
+    for (int out : {1, 4}) add(5, 13, in, out, 1, 1, 2);
+  add(80, 70, 8, 1, 1, 1, 1);  // in several parts
+  list.push_back({convolution(4, 6, 8 + 8, 2, 1, 1), 2, {{8, 1}, {8, 2}}});
   add(33, 5, 1, 3, 7, 1, 2);
   add(3, 3, 530, 32, 3, 1, 2);   // several blocks of channels
   add(2, 3, 1100, 9, 1, 1, 2);   // longer than the zeros that stand in for padding

@@ -47,7 +47,7 @@ TEMPLATE_TEST_CASE("cpu: batch normalisation agrees with naive loops", "[backend
   using T = TestType;
   const T epsilon = static_cast<T>(1e-3), momentum = static_cast<T>(0.9);
   for (auto [rows, channels] : std::vector<std::array<std::size_t, 2>>{
-           {4, 3}, {1, 4}, {700, 1}, {5000, 8}, {131, 24}, {64, 33}, {70, 600}})
+           {4, 3}, {1, 4}, {700, 1}, {5000, 8}, {333, 16}, {131, 24}, {64, 33}, {70, 600}})
     for (bool relu : {false, true})
       for (bool accumulate : {false, true}) {
         INFO(rows << " x " << channels << (relu ? " relu" : "") << (accumulate ? " accumulating" : ""));
@@ -213,6 +213,9 @@ TEMPLATE_TEST_CASE("cpu: max pooling", "[backend]", float, double) {
   using T = TestType;
   for (auto [h, w, c, window, stride] : std::vector<std::array<int, 5>>{{4, 6, 8, 2, 2},
                                                                         {5, 7, 3, 2, 2},
+                                                                        {9, 12, 8, 2, 2},
+                                                                        {7, 3, 20, 2, 2},
+                                                                        {6, 7, 16, 3, 3},
                                                                         {1, 1, 24, 2, 2},
                                                                         {6, 6, 33, 3, 2},
                                                                         {7, 5, 4, 3, 1},
@@ -260,7 +263,7 @@ TEMPLATE_TEST_CASE("cpu: upsampling and channel ranges", "[backend]", float, dou
   using T = TestType;
   basic_cpu<T> backend(2);
   for (int factor : {1, 2, 3})
-    for (int channels : {1, 8, 33}) {
+    for (int channels : {1, 4, 8, 16, 33}) {
       const shape in{3, 5, channels};
       const int batch = 2, wide = channels + 7, offset = 4;
       const auto x = random_values<T>(2 * in.size(), 1);

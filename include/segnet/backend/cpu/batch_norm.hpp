@@ -15,7 +15,7 @@ namespace segnet::detail {
 template <class T, int N>
 struct channel_table {
   static constexpr int size = 512;
-  T value[N][size];
+  alignas(64) T value[N][size];
 };
 
 /// Calls f(index, table, count) for runs of elements whose coefficients are table.value[n][0 .. count);
@@ -44,21 +44,33 @@ void for_each_run(thread_pool& pool, std::size_t rows, int channels, Of of, F f)
   }
 }
 
-/// y = act(scale * x + shift).
+/// y = act(scale * x + shift); of(channel) gives a scale_shift.
 template <class T, class Of>
 void scale_rows(thread_pool& pool, std::size_t rows, int channels, const T* x, Of of, activation act, T* y) {
   const T floor = act == activation::relu ? T{0} : -std::numeric_limits<T>::infinity();
-  for_each_run<T, 2>(pool, rows, channels, of,
+  const auto coefficients = [&](std::size_t c) {
+    const auto [scale, shift] = of(c);
+    return std::array<T, 2>{scale, shift};
+  };
+  for_each_run<T, 2>(pool, rows, channels, coefficients,
                      [=](std::size_t at, const channel_table<T, 2>& table, std::size_t count) {
-                       for (std::size_t i = 0; i < count; ++i) {
-                         const T value = x[at + i] * table.value[0][i] + table.value[1][i];
-                         y[at + i] = value < floor ? floor : value;  // keeps NaN
-                       }
+                       const auto factor = table.value;
+                       for_each_vector<T>(count, [=](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+                         const auto value =
+                             load<l>(x + at + i) * load<l>(factor[0] + i) + load<l>(factor[1] + i);
+                         const auto lowest = broadcast<l>(floor);
+                         store<l>(y + at + i, value < lowest ? lowest : value);  // keeps NaN
+                       });
                      });
 }
 
+/// T: a number or a vector.
 template <class T>
-std::array<T, 2> scale_and_shift(T gamma, T beta, T mean, T inv_std) {
+struct scale_shift {
+  T scale, shift;
+};
+template <class T>
+SEGNET_INLINE scale_shift<T> scale_and_shift(T gamma, T beta, T mean, T inv_std) {
   const T scale = gamma * inv_std;
   return {scale, beta - mean * scale};
 }
@@ -76,9 +88,12 @@ void batch_norm_forward(thread_pool& pool, std::size_t rows, int channels, const
   // Summed relative to the first row, so that a mean far from zero costs no digits of the variance.
   const double* sums = row_sums<2>(
       pool, rows, channels,
-      [x](std::size_t i, std::size_t c) {
-        const double value = static_cast<double>(x[i]) - static_cast<double>(x[c]);
-        return std::array<double, 2>{value, value * value};
+      [x](auto l, const lane_channels& at) {
+        const auto first = convert<double, l>(at.load<l>(x));
+        return [=](std::size_t i) SEGNET_INLINE_LAMBDA {
+          const auto value = convert<double, l>(load<l>(x + i)) - first;
+          return row_terms<2, l>{{value, value * value}};
+        };
       },
       memory);
   const auto n = static_cast<double>(rows);
@@ -106,14 +121,19 @@ void batch_norm_backward(thread_pool& pool, std::size_t rows, int channels, cons
                          const T* gamma, const T* beta, const T* mean, const T* inv_std, activation act,
                          T* dx, bool accumulate_dx, T* dgamma, T* dbeta, bool accumulate_parameters,
                          T* memory) {
-  const bool relu = act == activation::relu;
+  const T floor = act == activation::relu ? T{0} : -std::numeric_limits<T>::infinity();
   // g is dy where the activation let the value through: the mask is recomputed from x, as forward did it.
   const double* sums = row_sums<2>(
       pool, rows, channels,
-      [=](std::size_t i, std::size_t c) {
-        const auto [scale, shift] = scale_and_shift(gamma[c], beta[c], mean[c], inv_std[c]);
-        const double g = !relu || x[i] * scale + shift > T{0} ? static_cast<double>(dy[i]) : 0.0;
-        return std::array<double, 2>{g, g * (static_cast<double>(x[i]) - static_cast<double>(mean[c]))};
+      [=](auto l, const lane_channels& at) {
+        const auto centre = at.load<l>(mean);
+        const auto of = scale_and_shift(at.load<l>(gamma), at.load<l>(beta), centre, at.load<l>(inv_std));
+        return [=](std::size_t i) SEGNET_INLINE_LAMBDA {
+          const auto value = load<l>(x + i), zero = broadcast<l>(T{0});
+          const auto through = value * of.scale + of.shift > broadcast<l>(floor) ? load<l>(dy + i) : zero;
+          const auto g = convert<double, l>(through);
+          return row_terms<2, l>{{g, g * (convert<double, l>(value) - convert<double, l>(centre))}};
+        };
       },
       memory);
   const auto width = static_cast<std::size_t>(channels);
@@ -134,14 +154,16 @@ void batch_norm_backward(thread_pool& pool, std::size_t rows, int channels, cons
   };
   for_each_run<T, 5>(pool, rows, channels, coefficients,
                      [=](std::size_t at, const channel_table<T, 5>& table, std::size_t count) {
-                       const T floor = relu ? T{0} : -std::numeric_limits<T>::infinity();
-                       for (std::size_t i = 0; i < count; ++i) {
-                         const T scale = table.value[0][i], value = x[at + i];
-                         const T g = value * scale + table.value[1][i] > floor ? dy[at + i] : T{0};
-                         const T d = scale * g +
-                                     ((value - table.value[2][i]) * table.value[3][i] + table.value[4][i]);
-                         dx[at + i] = accumulate_dx ? dx[at + i] + d : d;
-                       }
+                       const auto factor = table.value;
+                       for_each_vector<T>(count, [=](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+                         const auto value = load<l>(x + at + i), scale = load<l>(factor[0] + i);
+                         const auto through = value * scale + load<l>(factor[1] + i) > broadcast<l>(floor);
+                         const auto g = through ? load<l>(dy + at + i) : broadcast<l>(T{0});
+                         const auto centred = value - load<l>(factor[2] + i);
+                         const auto d =
+                             scale * g + (centred * load<l>(factor[3] + i) + load<l>(factor[4] + i));
+                         store<l>(dx + at + i, accumulate_dx ? load<l>(dx + at + i) + d : d);
+                       });
                      });
 }
 

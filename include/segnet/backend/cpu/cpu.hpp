@@ -4,9 +4,11 @@
 
 #include <segnet/backend/cpu/batch_norm.hpp>
 #include <segnet/backend/cpu/conv2d.hpp>
+#include <segnet/backend/cpu/conv2d_pointwise.hpp>
 #include <segnet/backend/cpu/elementwise.hpp>
 #include <segnet/backend/cpu/pooling.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -35,12 +37,17 @@ class basic_cpu {
     return detail::conv2d_backward_data_workspace<T>(g);
   }
   static constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry& g) {
-    return detail::conv2d_backward_weights_workspace<T>(g);
+    workspace_size size = detail::conv2d_backward_weights_workspace<T>(g);
+    if (detail::pointwise_fits(g))
+      size.shared = std::max(size.shared, detail::pointwise_backward_weights_size<T>(g));
+    return size;
   }
 
   /// out [batch][out_h][out_w][out_channels] = act(scale * convolution + bias), as `finish` says.
   void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
                       const T* weight, const conv2d_epilogue<T>& finish, T* out, const scratch<T>& memory) {
+    if (detail::pointwise_fits(g) && detail::is_plain(sources))
+      return detail::pointwise_forward(pool_, g, batch, sources[0].data, weight, finish, out);
     detail::run_product(pool_, detail::forward_product(g, batch, sources, weight, finish, out), memory);
   }
 
@@ -48,6 +55,8 @@ class basic_cpu {
   /// not undone here.
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const T* weight, T* dx,
                             bool accumulate, const scratch<T>& memory) {
+    if (detail::pointwise_fits(g))
+      return detail::pointwise_backward_data(pool_, g, batch, dy, weight, dx, accumulate);
     const conv2d_source<T> source{dy, g.out_channels, 1};
     detail::run_product(pool_, detail::backward_data_product(g, batch, source, weight, dx, accumulate),
                         memory);
@@ -56,13 +65,21 @@ class basic_cpu {
   /// `dbias` may be null.
   void conv2d_backward_weights(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
                                const T* dy, T* dweight, T* dbias, bool accumulate, const scratch<T>& memory) {
-    detail::weights_gradient(pool_, g, batch, sources, dy, dweight, accumulate, memory);
+    if (detail::pointwise_fits(g) && detail::is_plain(sources))
+      detail::pointwise_backward_weights(pool_, g, batch, sources[0].data, dy, dweight, accumulate,
+                                         memory.shared);
+    else
+      detail::weights_gradient(pool_, g, batch, sources, dy, dweight, accumulate, memory);
     if (dbias == nullptr) return;
     const std::size_t rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h) *
                              static_cast<std::size_t>(g.out_w);
     const double* sums = detail::row_sums<1>(
         pool_, rows, g.out_channels,
-        [dy](std::size_t i, std::size_t) { return std::array<double, 1>{static_cast<double>(dy[i])}; },
+        [dy](auto l, const detail::lane_channels&) {
+          return [=](std::size_t i) SEGNET_INLINE_LAMBDA {
+            return detail::row_terms<1, l>{{detail::convert<double, l>(detail::load<l>(dy + i))}};
+          };
+        },
         memory.shared);
     for (int c = 0; c < g.out_channels; ++c)
       dbias[c] = static_cast<T>(sums[c]) + (accumulate ? dbias[c] : T{0});
@@ -110,10 +127,16 @@ class basic_cpu {
   // --- Activations; y may be x, dx may be dy when it is not accumulated to -----------------------------
 
   void relu_forward(std::size_t size, const T* x, T* y) {
-    detail::transform(pool_, size, y, false, [x](std::size_t i) { return x[i] < T{0} ? T{0} : x[i]; });
+    detail::transform(pool_, size, y, false, [x](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+      const auto value = detail::load<l>(x + i), zero = detail::broadcast<l>(T{0});
+      return value < zero ? zero : value;
+    });
   }
   void relu_backward(std::size_t size, const T* y, const T* dy, T* dx, bool accumulate) {
-    detail::transform(pool_, size, dx, accumulate, [=](std::size_t i) { return y[i] > T{0} ? dy[i] : T{0}; });
+    detail::transform(pool_, size, dx, accumulate, [=](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+      const auto zero = detail::broadcast<l>(T{0});
+      return detail::load<l>(y + i) > zero ? detail::load<l>(dy + i) : zero;
+    });
   }
   void sigmoid_forward(std::size_t size, const T* x, T* y) {
     parallel_for(size, detail::element_grain, [=](std::size_t begin, std::size_t end, int) {
@@ -121,8 +144,10 @@ class basic_cpu {
     });
   }
   void sigmoid_backward(std::size_t size, const T* y, const T* dy, T* dx, bool accumulate) {
-    detail::transform(pool_, size, dx, accumulate,
-                      [=](std::size_t i) { return dy[i] * y[i] * (T{1} - y[i]); });
+    detail::transform(pool_, size, dx, accumulate, [=](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+      const auto p = detail::load<l>(y + i);
+      return detail::load<l>(dy + i) * p * (T{1} - p);
+    });
   }
 
   // --- Pooling and upsampling --------------------------------------------------------------------------
@@ -162,10 +187,13 @@ class basic_cpu {
   }
   /// y = a + b; y may be a or b.
   void add(std::size_t size, const T* a, const T* b, T* y) {
-    detail::transform(pool_, size, y, false, [=](std::size_t i) { return a[i] + b[i]; });
+    detail::transform(pool_, size, y, false, [=](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+      return detail::load<l>(a + i) + detail::load<l>(b + i);
+    });
   }
   void fill(std::size_t size, T value, T* y) {
-    detail::transform(pool_, size, y, false, [=](std::size_t) { return value; });
+    detail::transform(pool_, size, y, false,
+                      [=](auto l, std::size_t) SEGNET_INLINE_LAMBDA { return detail::broadcast<l>(value); });
   }
 
   /// Calls f(begin, end, thread) for the chunks [k * grain, (k + 1) * grain) of [0, n), whatever the number

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Loops over flat arrays and over channel ranges. Written for the compiler's vectoriser.
+// Loops over flat arrays and over channel ranges.
 #pragma once
 
+#include <segnet/backend/cpu/lanes.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
-#include <segnet/backend/cpu/simd.hpp>
 #include <segnet/core/shape.hpp>
 
 #include <cmath>
@@ -13,14 +13,15 @@ namespace segnet::detail {
 /// Elements per task: enough work to pay for handing it out.
 inline constexpr std::size_t element_grain = 1 << 14;
 
-/// y[i] = f(i) or y[i] += f(i).
+/// y[i] = f(i) or y[i] += f(i); f(lanes<n>, i) gives n of them. Where f reads y, it reads the same elements.
 template <class T, class F>
 void transform(thread_pool& pool, std::size_t size, T* y, bool accumulate, F f) {
   parallel_for(pool, size, element_grain, [&](std::size_t begin, std::size_t end, int) {
-    if (accumulate)
-      for (std::size_t i = begin; i < end; ++i) y[i] += f(i);
-    else
-      for (std::size_t i = begin; i < end; ++i) y[i] = f(i);
+    for_each_vector<T>(
+        end,
+        [=](auto l, std::size_t i)
+            SEGNET_INLINE_LAMBDA { store<l>(y + i, accumulate ? load<l>(y + i) + f(l, i) : f(l, i)); },
+        begin);
   });
 }
 
@@ -52,22 +53,27 @@ void sigmoid_run(const T* x, std::size_t size, T* y) {
 #pragma GCC diagnostic pop
 #endif
 
+/// Copies, or adds, `size` elements.
+template <class T, class Size>
+SEGNET_INLINE void copy_run(const T* from, Size size, T* to, bool accumulate) {
+  for_each_vector<T>(size, [=](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
+    store<l>(to + i, accumulate ? load<l>(to + i) + load<l>(from + i) : load<l>(from + i));
+  });
+}
+
 /// Copies, or adds, a range of channels between rows of different widths.
 template <class T>
 void copy_channels(thread_pool& pool, std::size_t rows, int channels, const T* src, int src_channels,
                    int src_offset, T* dst, int dst_channels, int dst_offset, bool accumulate) {
-  const auto width = static_cast<std::size_t>(channels);
-  parallel_for(pool, rows, std::max<std::size_t>(1, element_grain / std::max<std::size_t>(width, 1)),
-               [&](std::size_t begin, std::size_t end, int) {
-                 for (std::size_t row = begin; row < end; ++row) {
-                   const T* from = src + row * static_cast<std::size_t>(src_channels) + src_offset;
-                   T* to = dst + row * static_cast<std::size_t>(dst_channels) + dst_offset;
-                   if (accumulate)
-                     for (std::size_t c = 0; c < width; ++c) to[c] += from[c];
-                   else
-                     std::copy_n(from, width, to);
-                 }
-               });
+  const std::size_t grain =
+      std::max<std::size_t>(1, element_grain / static_cast<std::size_t>(std::max(channels, 1)));
+  with_channels(static_cast<std::size_t>(channels), [&](auto width) {
+    parallel_for(pool, rows, grain, [=](std::size_t begin, std::size_t end, int) {
+      for (std::size_t row = begin; row < end; ++row)
+        copy_run(src + row * static_cast<std::size_t>(src_channels) + src_offset, width,
+                 dst + row * static_cast<std::size_t>(dst_channels) + dst_offset, accumulate);
+    });
+  });
 }
 
 /// Every pixel becomes factor x factor pixels, in a channel range of y.
@@ -75,14 +81,16 @@ template <class T>
 void upsample_forward(thread_pool& pool, int factor, int batch, shape in, const T* x, T* y, int y_channels,
                       int y_offset) {
   const auto rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(in.h * factor);
-  parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const T* from = x + row / static_cast<std::size_t>(factor) * static_cast<std::size_t>(in.w * in.c);
-      T* to =
-          y + row * static_cast<std::size_t>(in.w * factor) * static_cast<std::size_t>(y_channels) + y_offset;
-      for (int column = 0; column < in.w; ++column, from += in.c)
-        for (int i = 0; i < factor; ++i, to += y_channels) std::copy_n(from, in.c, to);
-    }
+  const auto y_row = static_cast<std::size_t>(in.w * factor) * static_cast<std::size_t>(y_channels);
+  with_channels(static_cast<std::size_t>(in.c), [&](auto channels) {
+    parallel_for(pool, rows, 4, [=](std::size_t begin, std::size_t end, int) {
+      for (std::size_t row = begin; row < end; ++row) {
+        const T* from = x + row / static_cast<std::size_t>(factor) * static_cast<std::size_t>(in.w * in.c);
+        T* to = y + row * y_row + y_offset;
+        for (int column = 0; column < in.w; ++column, from += in.c)
+          for (int i = 0; i < factor; ++i, to += y_channels) copy_run(from, channels, to, false);
+      }
+    });
   });
 }
 
@@ -92,20 +100,22 @@ void upsample_backward(thread_pool& pool, int factor, int batch, shape in, const
                        bool accumulate, int dy_channels, int dy_offset) {
   const auto rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(in.h);
   const auto dy_row = std::ptrdiff_t{in.w} * factor * dy_channels;
-  parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const T* from = dy + static_cast<std::ptrdiff_t>(row) * factor * dy_row + dy_offset;
-      T* to = dx + static_cast<std::ptrdiff_t>(row) * in.w * in.c;
-      for (int column = 0; column < in.w;
-           ++column, to += in.c, from += std::ptrdiff_t{factor} * dy_channels) {
-        if (!accumulate) std::fill_n(to, in.c, T{0});
-        for (int i = 0; i < factor; ++i)
-          for (int j = 0; j < factor; ++j) {
-            const T* pixel = from + i * dy_row + std::ptrdiff_t{j} * dy_channels;
-            for (int c = 0; c < in.c; ++c) to[c] += pixel[c];
-          }
+  with_channels(static_cast<std::size_t>(in.c), [&](auto channels) {
+    parallel_for(pool, rows, 4, [=](std::size_t begin, std::size_t end, int) {
+      for (std::size_t row = begin; row < end; ++row) {
+        const T* from = dy + static_cast<std::ptrdiff_t>(row) * factor * dy_row + dy_offset;
+        T* to = dx + static_cast<std::ptrdiff_t>(row) * in.w * in.c;
+        for (int column = 0; column < in.w;
+             ++column, to += in.c, from += std::ptrdiff_t{factor} * dy_channels)
+          for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
+            auto sum = accumulate ? load<l>(to + c) : broadcast<l>(T{0});
+            for (int i = 0; i < factor; ++i)
+              for (int j = 0; j < factor; ++j)
+                sum += load<l>(from + i * dy_row + std::ptrdiff_t{j} * dy_channels + c);
+            store<l>(to + c, sum);
+          });
       }
-    }
+    });
   });
 }
 

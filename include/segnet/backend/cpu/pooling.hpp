@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <segnet/backend/cpu/lanes.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
 #include <segnet/core/primitives.hpp>
 
@@ -8,36 +9,79 @@
 
 namespace segnet::detail {
 
+/// What a window's place is compared as: an integer as wide as a T, so that one mask fits both.
+template <class T>
+using place_of = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+
+/// One window of `side` columns, rows x columns of it inside the image; `row_step` elements lie between its
+/// rows.
+template <bool Index, class T, class Channels>
+SEGNET_INLINE void max_pool_window(const T* window, int rows, int columns, std::ptrdiff_t row_step, int side,
+                                   Channels channels, T* y, std::uint8_t* index) {
+  using place_type = place_of<T>;
+  for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
+    auto best = load<l>(window + c);
+    auto place = broadcast<l>(place_type{0});
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j) {
+        const auto value = load<l>(window + i * row_step + static_cast<std::size_t>(j) * channels + c);
+        const auto more = value > best;
+        best = more ? value : best;
+        if constexpr (Index) place = more ? broadcast<l>(place_type{i * side + j}) : place;
+      }
+    store<l>(y + c, best);
+    if constexpr (Index) store<l>(index + c, convert<std::uint8_t, l>(place));
+  });
+}
+
 /// The first of equal values wins; `index` (nullable) notes its place in the window, row by row.
 template <class T>
 void max_pool_forward(thread_pool& pool, const pool2d_geometry& g, int batch, const T* x, T* y,
                       std::uint8_t* index) {
   const auto rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h);
-  const std::ptrdiff_t channels = g.channels;
-  parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const auto image = static_cast<std::ptrdiff_t>(row) / g.out_h;
-      const int top = static_cast<int>(row % static_cast<std::size_t>(g.out_h)) * g.stride;
-      const int rows_here = std::min(g.window, g.h - top);
-      for (int column = 0; column < g.out_w; ++column) {
-        const int left = column * g.stride;
-        const int columns_here = std::min(g.window, g.w - left);
-        const T* window = x + ((image * g.h + top) * g.w + left) * channels;
-        const std::ptrdiff_t out = (static_cast<std::ptrdiff_t>(row) * g.out_w + column) * channels;
-        T* best = y + out;
-        std::copy_n(window, channels, best);
-        if (index != nullptr) std::fill_n(index + out, channels, std::uint8_t{0});
-        for (int i = 0; i < rows_here; ++i)
-          for (int j = i == 0 ? 1 : 0; j < columns_here; ++j) {
-            const T* pixel = window + (std::ptrdiff_t{i} * g.w + j) * channels;
-            if (index != nullptr) {
-              const auto place = static_cast<std::uint8_t>(i * g.window + j);
-              for (std::ptrdiff_t c = 0; c < channels; ++c)
-                index[out + c] = pixel[c] > best[c] ? place : index[out + c];
-            }
-            for (std::ptrdiff_t c = 0; c < channels; ++c) best[c] = pixel[c] > best[c] ? pixel[c] : best[c];
-          }
+  const std::ptrdiff_t row_step = std::ptrdiff_t{g.w} * g.channels;
+  with_channels(static_cast<std::size_t>(g.channels), [&](auto channels) {
+    parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t row = begin; row < end; ++row) {
+        const auto image = static_cast<std::ptrdiff_t>(row) / g.out_h;
+        const int top = static_cast<int>(row % static_cast<std::size_t>(g.out_h)) * g.stride;
+        const int rows_here = std::min(g.window, g.h - top);
+        const T* from = x + (image * g.h + top) * row_step;
+        for (int column = 0; column < g.out_w; ++column) {
+          const int left = column * g.stride;
+          const int columns_here = std::min(g.window, g.w - left);
+          const T* window = from + std::ptrdiff_t{left} * g.channels;
+          const std::ptrdiff_t out = (static_cast<std::ptrdiff_t>(row) * g.out_w + column) * g.channels;
+          // The usual window gets code of its own, for its loops to disappear.
+          const auto pool_window = [&](auto with_index, std::uint8_t* places) SEGNET_INLINE_LAMBDA {
+            const auto run = [&](int high, int wide) SEGNET_INLINE_LAMBDA {
+              max_pool_window<with_index>(window, high, wide, row_step, g.window, channels, y + out, places);
+            };
+            rows_here == 2 && columns_here == 2 ? run(2, 2) : run(rows_here, columns_here);
+          };
+          if (index == nullptr)
+            pool_window(std::false_type{}, nullptr);
+          else
+            pool_window(std::true_type{}, index + out);
+        }
       }
+    });
+  });
+}
+
+/// Adds dy of one window to its pixels in one row of dx (writes it, unless `accumulate`); `place` is that of
+/// the row's first pixel.
+template <class T, class Channels>
+SEGNET_INLINE void max_pool_window_backward(const std::uint8_t* index, const T* dy, int place, int columns,
+                                            Channels channels, T* dx, bool accumulate) {
+  using place_type = place_of<T>;
+  for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
+    const auto best = convert<place_type, l>(load<l>(index + c));
+    const auto slope = load<l>(dy + c), zero = broadcast<l>(T{0});
+    for (int j = 0; j < columns; ++j) {
+      T* const pixel = dx + static_cast<std::size_t>(j) * channels + c;
+      const auto part = best == broadcast<l>(place_type{place + j}) ? slope : zero;
+      store<l>(pixel, accumulate ? load<l>(pixel) + part : part);
     }
   });
 }
@@ -47,26 +91,31 @@ template <class T>
 void max_pool_backward(thread_pool& pool, const pool2d_geometry& g, int batch, const std::uint8_t* index,
                        const T* dy, T* dx, bool accumulate) {
   const auto rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.h);
-  const std::ptrdiff_t channels = g.channels;
-  parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const auto image = static_cast<std::ptrdiff_t>(row) / g.h;
-      const int y = static_cast<int>(row % static_cast<std::size_t>(g.h));
-      T* to = dx + static_cast<std::ptrdiff_t>(row) * g.w * channels;
-      if (!accumulate) std::fill_n(to, g.w * channels, T{0});
-      const int first = y < g.window ? 0 : (y - g.window) / g.stride + 1;
-      for (int out_y = first; out_y < g.out_h && out_y * g.stride <= y; ++out_y)
-        for (int out_x = 0; out_x < g.out_w; ++out_x) {
-          const std::ptrdiff_t out = ((image * g.out_h + out_y) * g.out_w + out_x) * channels;
-          const int columns_here = std::min(g.window, g.w - out_x * g.stride);
-          for (int j = 0; j < columns_here; ++j) {
-            const auto place = static_cast<std::uint8_t>((y - out_y * g.stride) * g.window + j);
-            T* pixel = to + (std::ptrdiff_t{out_x} * g.stride + j) * channels;
-            for (std::ptrdiff_t c = 0; c < channels; ++c)
-              pixel[c] += index[out + c] == place ? dy[out + c] : T{0};
+  const bool tiled = g.window == g.stride && g.out_h * g.stride >= g.h && g.out_w * g.stride >= g.w;
+  const bool add = accumulate || !tiled;  // else every pixel has exactly one window, which may write it
+  with_channels(static_cast<std::size_t>(g.channels), [&](auto channels) {
+    parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t row = begin; row < end; ++row) {
+        const auto image = static_cast<std::ptrdiff_t>(row) / g.h;
+        const int y = static_cast<int>(row % static_cast<std::size_t>(g.h));
+        T* to = dx + static_cast<std::ptrdiff_t>(row) * g.w * g.channels;
+        if (add && !accumulate) std::fill_n(to, std::ptrdiff_t{g.w} * g.channels, T{0});
+        const int first = y < g.window ? 0 : (y - g.window) / g.stride + 1;
+        for (int out_y = first; out_y < g.out_h && out_y * g.stride <= y; ++out_y)
+          for (int out_x = 0; out_x < g.out_w; ++out_x) {
+            const std::ptrdiff_t out = ((image * g.out_h + out_y) * g.out_w + out_x) * g.channels;
+            const int columns_here = std::min(g.window, g.w - out_x * g.stride);
+            const auto spread = [=](int columns, bool adding) SEGNET_INLINE_LAMBDA {
+              max_pool_window_backward(index + out, dy + out, (y - out_y * g.stride) * g.window, columns,
+                                       channels, to + std::ptrdiff_t{out_x} * g.stride * g.channels, adding);
+            };
+            if (columns_here == 2)
+              add ? spread(2, true) : spread(2, false);
+            else
+              spread(columns_here, add);
           }
-        }
-    }
+      }
+    });
   });
 }
 

@@ -10,16 +10,14 @@ namespace segnet::detail {
 /// Scratch of a gathered product in the form that is chosen for it.
 template <class T>
 constexpr workspace_size product_workspace(const product_geometry& p) {
-  const auto winograd = [](const auto& plan) {
-    return workspace_size{.per_thread = plan.per_thread(), .shared = plan.shared()};
-  };
-  switch (choose_form(p)) {
+  switch (const product_form form = choose_form(p)) {
     case product_form::rows:
       return {.per_thread = rows_form_size<T>(p), .shared = 0};
     case product_form::winograd_2:
-      return winograd(winograd_plan<T, 2>{p.channels, p.columns});
     case product_form::winograd_4:
-      return winograd(winograd_plan<T, 4>{p.channels, p.columns});
+      return with_winograd<T>(form, p.channels, p.columns, [](const auto& plan) {
+        return workspace_size{.per_thread = plan.per_thread(), .shared = plan.shared()};
+      });
     case product_form::direct:
       break;
   }

@@ -58,7 +58,7 @@ constexpr double direct_cost(const product_geometry& p) {
 
 constexpr product_form choose_form(const product_geometry& p) {
   const bool winograd = p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 &&
-                        p.columns >= 24 && p.channels <= max_winograd_channels;
+                        (p.columns >= 24 || p.columns == 8) && p.channels <= max_winograd_channels;
   if (winograd) {
     const double two = winograd_cost(p, 2), four = winograd_cost(p, 4);
     if (std::min(two, four) < direct_cost(p))

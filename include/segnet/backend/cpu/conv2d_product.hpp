@@ -189,8 +189,11 @@ template <class T>
 void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>& memory) {
   assert(p.kernel_h <= max_kernel && p.kernel_w <= max_kernel);
   assert(p.sources.size() <= std::size_t{max_sources});
-  if (p.form == product_form::winograd_4) return winograd_product<T, 4>(p).run(pool, memory);
-  if (p.form == product_form::winograd_2) return winograd_product<T, 2>(p).run(pool, memory);
+  if (p.form == product_form::winograd_2 || p.form == product_form::winograd_4)
+    return with_winograd<T>(p.form, p.channels, p.columns,
+                            [&]<class V, int Packets, int M>(const winograd_plan<V, Packets, M>&) {
+                              winograd_product<V, Packets, M>(p).run(pool, memory);
+                            });
   const auto shape = panel_shape<T>::of(p.columns);
   if constexpr (std::is_same_v<T, float> && simd<T>::lanes >= 4) {
     if (shape.depth == 2) {

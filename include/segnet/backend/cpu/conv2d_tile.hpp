@@ -61,9 +61,20 @@ SEGNET_INLINE void finish_packet(Packet value, const tile_result<T>& to, int col
   std::memcpy(out + column, &value, sizeof value);
 }
 
-template <class T>
-inline void finish_row(const T* sum, const tile_result<T>& to, T* out) {
-  for (int c = 0; c < to.columns; ++c) {
+/// A pixel's columns, whatever their number: by packets, half a packet, one by one.
+template <class V>
+SEGNET_INLINE void finish_row(const typename V::scalar* sum, const tile_result<typename V::scalar>& to,
+                              typename V::scalar* out) {
+  using T = typename V::scalar;
+  int c = 0;
+  for (; c + V::lanes <= to.columns; c += V::lanes) finish_packet(V::load(sum + c), to, c, out);
+  if constexpr (V::lanes >= 8)
+    if (c + V::lanes / 2 <= to.columns) {
+      const auto whole = V::load(sum + c);
+      finish_packet(V::low_half(whole), to, c, out);
+      c += V::lanes / 2;
+    }
+  for (; c < to.columns; ++c) {
     T value = sum[c];
     if (to.add) value += out[c];
     if (to.last && to.finish.scale != nullptr) value *= to.finish.scale[c];
@@ -120,12 +131,12 @@ void multiply_tile(const tile_term<typename Columns::scalar>* terms, int count,
       unroll<Packets>(
           [&](auto v) SEGNET_INLINE_LAMBDA { finish_packet(V::collapse(sum[i][v]), to, v * V::width, out); });
     } else {
-      alignas(64) T row[Packets * V::width];
+      alignas(64) T row[Packets * V::width + V::lanes];
       unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
         const auto value = V::collapse(sum[i][v]);
         std::memcpy(row + v * V::width, &value, sizeof value);
       });
-      finish_row(row, to, out);
+      finish_row<V>(row, to, out);
     }
   });
 }

@@ -14,11 +14,12 @@
 namespace segnet::detail {
 
 /// Sizes of the parts that the work is cut into, and the order of the work: a matter of the geometry alone.
-template <class T, int M>
+template <class V, int Packets, int M>
 struct winograd_plan {
+  using T = typename V::scalar;
   static constexpr int size = M + 2, places = size * size;
-  static constexpr int packets = 2, width = packets * simd<T>::lanes;  ///< of a panel of columns
-  static constexpr int group = 2 * max_tile_rows;  ///< tiles whose transformed data lie together
+  static constexpr int width = Packets * V::width;  ///< of a panel of columns
+  static constexpr int group = 2 * max_tile_rows;   ///< tiles whose transformed data lie together
 
   // Channels at a time, so that what they need fits the first- or the second-level cache.
   static constexpr int packed_channels = 64;
@@ -72,12 +73,22 @@ struct winograd_plan {
   }
 };
 
-/// One product in this form, on panels of two packets of columns.
-template <class T, int M>
+/// Calls f(winograd_plan<...>) for the panels that fit the columns: two packets, or half of one.
+template <class T, class F>
+constexpr auto with_winograd(product_form form, int channels, int column_count, F f) {
+  constexpr bool pairs = std::is_same_v<T, float> && simd<T>::lanes >= 4;
+  using few = std::conditional_t<pairs, columns<T, 2>, columns<T, 1>>;
+  if (form == product_form::winograd_2) return f(winograd_plan<columns<T, 1>, 2, 2>{channels, column_count});
+  if (column_count <= few::width) return f(winograd_plan<few, 1, 4>{channels, column_count});
+  return f(winograd_plan<columns<T, 1>, 2, 4>{channels, column_count});
+}
+
+/// One product in this form; V and Packets give the panels of columns.
+template <class V, int Packets, int M>
 class winograd_product {
  public:
-  using V = columns<T, 1>;
-  using plan = winograd_plan<T, M>;
+  using T = typename V::scalar;
+  using plan = winograd_plan<V, Packets, M>;
   using transforms = winograd<V, M>;
   using packet = typename V::packet;
   static constexpr int size = plan::size, places = plan::places, group = plan::group, width = plan::width;
@@ -194,13 +205,13 @@ class winograd_product {
     const T* const from = p_.weight + column * p_.column_step + channel * p_.channel_step;
     const auto tap_of = [&](int tap) { return p_.y.transposed ? 8 - tap : tap; };
     const bool whole = p_.columns - column >= width;
-    if (whole && p_.channel_step == 1 && count % V::lanes == 0) {
+    if (V::depth == 1 && whole && p_.channel_step == 1 && count % V::lanes == 0) {
       for (int k = 0; k < width; k += V::lanes)
         for (int tap = 0; tap < 9; ++tap)
           for (int c = 0; c < count; c += V::lanes)
             V::transpose(from + k * p_.column_step + tap_of(tap) * p_.tap_step + c, p_.column_step,
                          taps + tap * step + c * width + k, width);
-    } else if (whole && p_.column_step == 1) {
+    } else if (V::depth == 1 && whole && p_.column_step == 1) {
       for (int c = 0; c < count; ++c)
         for (int tap = 0; tap < 9; ++tap)
           for (int k = 0; k < width; k += V::lanes)
@@ -219,7 +230,7 @@ class winograd_product {
       const int part = std::min(plan::packed_channels, count - done);
       pack_taps(column, channel + done, part, taps, tap_step);
       T* const to = weights + std::ptrdiff_t{done} * width;
-      for (int k = 0; k < part * width; k += V::lanes)
+      for (int k = 0; k < (part + part % V::depth) * width; k += V::lanes)
         transform_square<V, 3, size>(
             [](const packet(&w)[3], packet(&u)[size]) SEGNET_INLINE_LAMBDA { transforms::weights(w, u); },
             [&](auto r, auto s) SEGNET_INLINE_LAMBDA { return V::load(taps + (r * 3 + s) * tap_step + k); },
@@ -230,7 +241,7 @@ class winograd_product {
 
   /// The product of one place: sums[tile][width] = (or +=) image[tile][channel] * weights[channel][width].
   void multiply(const T* image, int tiles, const T* weights, int count, bool add, T* sums) const {
-    using kernels = tile_kernels<V, plan::packets>;
+    using kernels = tile_kernels<V, Packets>;
     tile_term<T> term;
     term.panel = weights;
     term.count = count;
@@ -251,48 +262,38 @@ class winograd_product {
   }
 
   void transform_results(std::ptrdiff_t g, int tiles, int column, const T* sums) const {
-    for (int tile = 0; tile < tiles; ++tile)
-      transform_result(grid_.at(g * group + tile), column, sums + std::ptrdiff_t{tile} * width);
+    constexpr int together = std::max(1, V::lanes / width);  // tiles that share a packet
+    alignas(64) T values[M * M][std::max(width, V::lanes)];
+    for (int tile = 0; tile < tiles; tile += together) {
+      for (int c = 0; c < together * width; c += V::lanes)
+        transform_square<V, size, M>(
+            [](const packet(&m)[size], packet(&y)[M]) SEGNET_INLINE_LAMBDA { transforms::result(m, y); },
+            [&](auto i, auto j) SEGNET_INLINE_LAMBDA {
+              return V::load(sums + (std::ptrdiff_t{i * size + j} * group + tile) * width + c);
+            },
+            [&](auto i, auto j, packet y) SEGNET_INLINE_LAMBDA { V::store(values[i * M + j] + c, y); });
+      for (int i = 0; i < std::min(together, tiles - tile); ++i)
+        finish_tile(grid_.at(g * group + tile + i), column, values[0] + i * width,
+                    sizeof values[0] / sizeof(T));
+    }
   }
 
-  void transform_result(const tile_grid::place& at, int column, const T* sums) const {
+  /// Values of one tile to the image, as far as they lie inside.
+  void finish_tile(const tile_grid::place& at, int column, const T* values, std::ptrdiff_t step) const {
     const std::ptrdiff_t row = std::ptrdiff_t{p_.out_w} * p_.columns;
     T* const out = p_.out + (std::ptrdiff_t{at.image} * p_.out_h + at.y) * row +
                    std::ptrdiff_t{at.x} * p_.columns + column;
-    const int columns = std::min(width, p_.columns - column);
     const int down = std::min(M, p_.out_h - at.y), across = std::min(M, p_.out_w - at.x);
     const tile_result<T> finish{.out = nullptr,
                                 .step = 0,
                                 .rows = 0,
-                                .columns = columns,
+                                .columns = std::min(width, p_.columns - column),
                                 .add = p_.accumulate,
                                 .last = true,
                                 .finish = p_.finish.from(column)};
-    alignas(64) T values[M * M][width + V::lanes];
-    for (int c = 0; c < width; c += V::lanes) {
-      const bool whole = c + V::lanes <= columns;
-      transform_square<V, size, M>(
-          [](const packet(&m)[size], packet(&y)[M]) SEGNET_INLINE_LAMBDA { transforms::result(m, y); },
-          [&](auto i, auto j) SEGNET_INLINE_LAMBDA {
-            return V::load(sums + (i * size + j) * std::ptrdiff_t{group} * width + c);
-          },
-          [&](auto i, auto j, packet y) SEGNET_INLINE_LAMBDA {
-            if (!whole)
-              V::store(values[i * M + j] + c, y);
-            else if (i < down && j < across)
-              finish_packet(y, finish, c, out + i * row + j * p_.columns);
-          });
-      if (whole) continue;
-      for (int i = 0; i < down; ++i)
-        for (int j = 0; j < across; ++j) {
-          T* to = out + i * row + std::ptrdiff_t{j} * p_.columns;
-          tile_result<T> rest = finish;
-          rest.columns = columns - c;
-          rest.finish = finish.finish.from(c);
-          finish_row(values[i * M + j] + c, rest, to + c);
-        }
-      break;
-    }
+    for (int i = 0; i < down; ++i)
+      for (int j = 0; j < across; ++j)
+        finish_row<V>(values + (i * M + j) * step, finish, out + i * row + std::ptrdiff_t{j} * p_.columns);
   }
 
   const gather_product<T>& p_;

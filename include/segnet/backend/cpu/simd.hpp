@@ -70,6 +70,24 @@ struct simd {
   /// a * b + c, fused where the machine can.
   static SEGNET_INLINE packet madd(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
 
+  /// The first half of the lanes from memory, zeros in the others.
+  static SEGNET_INLINE packet load_low(const T* p) {
+    using half = decltype(low_half(packet{}));
+    half low;
+    std::memcpy(&low, p, sizeof low);
+    return [low]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
+      return packet(__builtin_shufflevector(low, half{}, i...));
+    }
+    (std::make_integer_sequence<int, lanes>{});
+  }
+  /// The first half of the lanes, as one of the compiler's vectors.
+  static SEGNET_INLINE auto low_half(packet a) {
+    return [a]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
+      return __builtin_shufflevector(a, a, i...);
+    }
+    (std::make_integer_sequence<int, lanes / 2>{});
+  }
+
   /// Transposes a square block: row i of `from` (stride `from_step`) becomes column i of `to`.
   static SEGNET_INLINE void transpose(const T* from, std::ptrdiff_t from_step, T* to,
                                       std::ptrdiff_t to_step) {

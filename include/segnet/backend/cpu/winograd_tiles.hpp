@@ -66,6 +66,10 @@ class tile_pixels {
   /// of channel c goes to to[(i * To + j) * step + c - first], up to a whole packet of channels.
   template <int To, class Change>
   void transform(int first, int count, Change change, T* to, std::ptrdiff_t step) const {
+    if constexpr (V::lanes >= 8)
+      if (count == V::lanes / 2)
+        return square<To>([&](auto i) SEGNET_INLINE_LAMBDA { return V::load_low(pixel_[i] + first); }, change,
+                          to, step);
     if (count < V::lanes) return transform_few<To>(first, count, change, to, step);
     // The last packet overlaps the one before it where the channels do not fill it.
     for (int c = 0; c < count; c += V::lanes) {

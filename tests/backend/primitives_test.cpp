@@ -207,6 +207,25 @@ TEMPLATE_TEST_CASE("cpu: activations", "[backend]", float, double) {
   CHECK((y[0] >= T{0} && y[0] < static_cast<T>(1e-30)));
   CHECK((std::isnan(y[1]) && std::isnan(y[20])));
   CHECK((y[2] == T{1} && y[3] == T{1}));
+
+  // Sigmoid and softplus of losses: near and far, in packets and in the rest.
+  const std::vector<T> z{0,   1,    -1,    T(0.3),  -3, 9,  -9, 20, -20, 80,
+                         -80, 1000, -1000, T(1e-6), 5,  -5, 2,  -2, 40};
+  std::vector<T> p(z.size()), softplus(z.size());
+  basic_cpu<T>::logistic_run(z.size(), z.data(), p.data(), softplus.data());
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    INFO("logit " << z[i]);
+    const auto logit = static_cast<double>(z[i]);
+    const auto close = [](T got, double expected) {  // relative, down to the smallest normal numbers
+      return Approx(expected).epsilon(20 * std::numeric_limits<T>::epsilon()).margin(1e-37) ==
+             static_cast<double>(got);
+    };
+    CHECK(close(p[i], 1 / (1 + std::exp(-logit))));
+    CHECK(close(softplus[i], std::log1p(std::exp(-std::abs(logit)))));
+  }
+  std::vector<T> unused(far.size());
+  basic_cpu<T>::logistic_run(far.size(), far.data(), y.data(), unused.data());
+  CHECK((std::isnan(y[1]) && std::isnan(y[20])));
 }
 
 TEMPLATE_TEST_CASE("cpu: max pooling", "[backend]", float, double) {

@@ -50,8 +50,8 @@ TEST_CASE("a training step's ends do not depend on the number of threads", "[los
   const outcome expected = step(serial);
   basic_cpu<float> one(1);
   const outcome single = step(one);
-  CHECK(single.loss == Approx(expected.loss).epsilon(1e-13));
-  CHECK(single.norm == Approx(expected.norm).epsilon(1e-13));
+  CHECK(single.loss == Approx(expected.loss).epsilon(1e-7));  // exp and log are the backend's own
+  CHECK(single.norm == Approx(expected.norm).epsilon(1e-7));
   for (std::size_t i = 0; i < expected.gradient.size(); ++i) {
     REQUIRE(single.weights[i] == expected.weights[i]);
     REQUIRE(single.gradient[i] == Approx(expected.gradient[i]).epsilon(1e-5));

@@ -150,6 +150,10 @@ class basic_cpu {
     });
   }
 
+  /// p = sigmoid(x) and s = log(1 + exp(-|x|)): what losses on logits are made of. On the calling thread, for
+  /// use within parallel_for() and parallel_sum().
+  static void logistic_run(std::size_t size, const T* x, T* p, T* s) { detail::logistic_run(x, size, p, s); }
+
   // --- Pooling and upsampling --------------------------------------------------------------------------
 
   /// `index` (nullable): for every output the place of its maximum in the window; the first of equals wins.

@@ -49,6 +49,26 @@ void sigmoid_run(const T* x, std::size_t size, T* y) {
   for (; i < size; ++i) y[i] = sigmoid_of(x[i]);
 }
 
+/// p = sigmoid(x) and s = log(1 + exp(-|x|)).
+template <class T>
+void logistic_run(const T* x, std::size_t size, T* p, T* s) {
+  namespace e = Eigen::internal;
+  using V = simd<T>;
+  std::size_t i = 0;
+  for (; e::packet_traits<T>::HasLog && i + V::lanes <= size; i += V::lanes) {
+    const auto value = V::load(x + i), small = e::pexp(e::pnegate(e::pabs(value)));
+    const auto above = e::pdiv(V::set(T{1}), V::add(V::set(T{1}), small));
+    const auto sigmoid = e::pselect(e::pcmp_lt(value, V::zero()), e::pmul(small, above), above);
+    V::store(p + i, e::pselect(e::pcmp_eq(value, value), sigmoid, value));
+    V::store(s + i, e::generic_plog1p(small));
+  }
+  for (; i < size; ++i) {
+    const T small = std::exp(-std::abs(x[i]));
+    p[i] = (x[i] < T{0} ? small : T{1}) / (T{1} + small);
+    s[i] = std::log1p(small);
+  }
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif

@@ -70,10 +70,14 @@ TEST_CASE("the inference graph: batch-norm is gone", "[graph]") {
     });
   CHECK(inferred.nodes[find(inferred, "encoder.0.conv2")].folded == find(inferred, "encoder.0.bn2"));
   CHECK(get<conv2d>(inferred, "encoder.0.conv1").act == activation::relu);
-  // Its batch-norm had two readers, so the skip's ReLU still has to be computed apart.
-  CHECK(get<conv2d>(inferred, "encoder.0.conv2").act == activation::none);
-  CHECK_FALSE(dead(inferred, "encoder.0.skip"));
-  CHECK(reads(inferred, "encoder.0.pool", 0) == find(inferred, "encoder.0.conv2"));
+  // The pool and the skip's ReLU read the same value: the convolution writes both.
+  CHECK(get<conv2d>(inferred, "encoder.0.conv2").act == activation::relu);
+  CHECK(get<conv2d>(inferred, "encoder.0.conv2").pools_first);
+  CHECK(dead(inferred, "encoder.0.skip"));
+  CHECK(inferred.nodes[find(inferred, "encoder.0.conv2")].pooled == find(inferred, "encoder.0.pool"));
+  CHECK(inferred.nodes[find(inferred, "encoder.0.pool")].writer == find(inferred, "encoder.0.conv2"));
+  CHECK(reads(inferred, "encoder.1.conv1", 0) == find(inferred, "encoder.0.pool"));
+  CHECK(reads(inferred, "decoder.0.conv1", 0) == find(inferred, "encoder.0.conv2"));
   CHECK_FALSE(dead(inferred, "probability"));
 }
 
@@ -130,6 +134,36 @@ TEST_CASE("batch-norm is folded only into a convolution that it alone reads", "[
   CHECK_FALSE(dead(inference, "n4"));
   CHECK_FALSE(dead(inference, "n5"));
   CHECK(inference.nodes[find(inference, "activated")].folded == -1);
+}
+
+TEST_CASE("pooling is fused into the convolution that it reads", "[graph]") {
+  graph_builder g;
+  const value x = g.input({12, 12, 2});
+  const value after = g("after", conv2d{.channels = 2}, x);  // as in U-Net: the pool reads behind the ReLU
+  const value activated = g("activated", relu{}, after);
+  const value p1 = g("p1", max_pool{2}, activated);
+  const value shared = g("shared", conv2d{.channels = 2}, p1);  // three readers: the ReLU stays
+  const value p2 = g("p2", upsample{2}, g("p2.pool", max_pool{2}, shared));
+  const value r2 = g("r2", relu{}, shared);
+  const value sum = g("sum", add{}, g("sum.left", add{}, shared, p2), r2);
+  const value large = g("large", conv2d{.channels = 2}, sum);
+  const value p3 = g("p3", max_pool{3}, large);                     // not 2 x 2
+  const value p4 = g("p4", max_pool{2}, g("up", upsample{2}, p3));  // not behind a convolution
+  g.output(g("joined", concat{}, p4, g("down", max_pool{6}, activated)));
+  const auto inference = inference_graph(g.finish());
+  const auto writer = [&](std::string_view pool) { return inference.nodes[find(inference, pool)].writer; };
+  CHECK(writer("p1") == find(inference, "after"));
+  CHECK(dead(inference, "activated"));
+  CHECK_FALSE(get<conv2d>(inference, "after").pools_first);
+  CHECK(writer("p2.pool") == find(inference, "shared"));
+  CHECK(get<conv2d>(inference, "shared").act == activation::none);
+  CHECK_FALSE(dead(inference, "r2"));
+  CHECK(writer("p3") == -1);
+  CHECK(writer("p4") == -1);
+  CHECK(writer("down") == -1);
+  // Training keeps every pooling as a layer of its own.
+  const auto training = training_graph(g.finish());
+  CHECK(training.nodes[find(training, "p1")].writer == -1);
 }
 
 TEST_CASE("a batch-norm's own activation survives folding", "[graph]") {

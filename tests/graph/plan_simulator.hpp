@@ -107,6 +107,18 @@ class plan_simulator {
         expect(!out.meets(region_of(s.inputs[i], value_bytes(node.inputs[i]))),
                "writes over what it reads:", id);
     expect(!out.meets(work), "output in its own workspace", id);
+    region pooled{};
+    if (node.pooled >= 0) {
+      if (s.pooled < 0) return expect(false, "no second output", id);
+      pooled = region_of(s.pooled, value_bytes(node.pooled));
+      expect(!pooled.meets(out) && !pooled.meets(work), "second output in the way of", id);
+      for (int i = 0; i < node.inputs.size(); ++i)
+        if (s.inputs[i] >= 0)
+          expect(!pooled.meets(region_of(s.inputs[i], value_bytes(node.inputs[i]))),
+                 "second output over what it reads:", id);
+    } else {
+      expect(s.pooled < 0, "a second output that nobody asked for", id);
+    }
     g_.visit(id, [&](const auto& l) {
       const saved_size saved = detail::saved_of(l, shapes);
       const bool kept = options_.training && has_gradient_[id];
@@ -127,6 +139,7 @@ class plan_simulator {
       }
     });
     fill(out, value_of(id));
+    if (node.pooled >= 0) fill(pooled, value_of(node.pooled));
   }
 
   void backward(const step& s) {

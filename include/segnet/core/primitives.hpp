@@ -41,17 +41,28 @@ struct conv2d_source {
 };
 
 /// What a convolution does to the sums that it writes: act(scale[k] * sum + bias[k]). Null pointers stand for
-/// ones and zeros.
+/// ones and zeros. Where `pooled` is given, the maximum of each 2 x 2 pixels goes there, [batch][out_h / 2]
+/// [out_w / 2][out_channels]; the output's height and width must be even then.
 template <class T>
 struct conv2d_epilogue {
   const T* scale = nullptr;
   const T* bias = nullptr;
   activation act = activation::none;
+  T* pooled = nullptr;
+  bool pools_first = false;  ///< before the activation instead of after it
 
   /// The same for the channels from `channel` on.
   constexpr conv2d_epilogue from(std::ptrdiff_t channel) const {
-    return {scale != nullptr ? scale + channel : nullptr, bias != nullptr ? bias + channel : nullptr, act};
+    return {scale != nullptr ? scale + channel : nullptr, bias != nullptr ? bias + channel : nullptr, act,
+            pooled != nullptr ? pooled + channel : nullptr, pools_first};
   }
+  /// What has to be applied before the pooling, and the activation that is left for afterwards.
+  constexpr conv2d_epilogue before_pooling() const {
+    conv2d_epilogue first = *this;
+    if (pools_first) first.act = activation::none;
+    return first;
+  }
+  constexpr bool activates_after_pooling() const { return pools_first && act == activation::relu; }
 };
 
 /// Scratch memory that a primitive asks for, in elements of T: so much for each thread, and so much in all,

@@ -24,6 +24,8 @@ struct graph_node {
   shape dims;
   segnet::name label;
   int folded = -1;    ///< a batch-norm node that became a scale and a shift of what this one writes
+  int pooled = -1;    ///< a pooling node whose value this one's layer writes beside its own
+  int writer = -1;    ///< of such a pooling node: the node that writes its value
   bool dead = false;  ///< replaced by a pass
 };
 

@@ -34,6 +34,11 @@
 //                                              given, to each output channel, instead of its own bias, which
 //                                              is part of them: parameters() gives the weights and, where it
 //                                              has one, a bias {out} as the second; has `activation act` too
+//   static constexpr bool accepts_max_pool = true;
+//                                              also writes forward_context::pooled, where it is given: the
+//                                              maximum of each 2 x 2 pixels of its output; before the
+//                                              activation where the member `bool pools_first` is set
+//   constexpr int pooling_window() const;      takes the maximum over windows that do not overlap
 //   static constexpr bool folds = true;        is y = scale * x + shift per channel, in inference, with
 //   template <class T> void folded(const T* const* parameters, int channel, T& scale, T& shift) const;
 #pragma once
@@ -199,6 +204,15 @@ concept is_concatenation = requires {
 template <class L>
 concept takes_folding = requires {
   requires L::accepts_folded_batch_norm;
+};
+template <class L>
+concept takes_pooling = requires(L l) {
+  requires L::accepts_max_pool;
+  l.pools_first = true;
+};
+template <class L>
+concept is_pooling = requires(const L l) {
+  l.pooling_window();
 };
 template <class L>
 concept folds_into_producer = requires {

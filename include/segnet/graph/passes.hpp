@@ -151,6 +151,39 @@ constexpr void fuse_sources(Graph& g) {
   }
 }
 
+/// A 2 x 2 max-pooling of what a convolution writes becomes a second output of the convolution. An activation
+/// that is the only other reader then moves into the convolution, too, behind the pooling.
+template <class Graph>
+constexpr void fuse_pooling(Graph& g) {
+  const detail::use_counts uses = detail::count_uses(g);
+  for (int id = 1; id < g.nodes.size(); ++id) {
+    if (g.nodes[id].dead) continue;
+    const int producer = g.nodes[id].inputs[0];
+    int window = 0;
+    g.visit(id, [&](const auto& l) {
+      if constexpr (detail::is_pooling<std::remove_cvref_t<decltype(l)>>) window = l.pooling_window();
+    });
+    if (window != 2 || g.nodes[producer].pooled >= 0) continue;
+    g.visit(producer, [&](auto& l) {
+      if constexpr (detail::takes_pooling<std::remove_cvref_t<decltype(l)>>) {
+        g.nodes[producer].pooled = id;
+        g.nodes[id].writer = producer;
+        if (l.act != activation::none || uses.of[producer] != 2) return;
+        for (int reader = 1; reader < g.nodes.size(); ++reader) {
+          const graph_node& node = g.nodes[reader];
+          if (node.dead || reader == id || node.inputs.size() != 1 || node.inputs[0] != producer) continue;
+          g.visit(reader, [&](const auto& other) {
+            if constexpr (detail::is_activation<std::remove_cvref_t<decltype(other)>>) l.act = other.fuses_as;
+          });
+          if (l.act == activation::none) continue;
+          l.pools_first = true;
+          detail::replace(g, reader, producer);
+        }
+      }
+    });
+  }
+}
+
 /// The graph that training runs: everything that reads in place, batch-norm with its ReLU, logits out.
 template <class Graph>
 constexpr Graph training_graph(Graph g) {
@@ -161,12 +194,13 @@ constexpr Graph training_graph(Graph g) {
   return g;
 }
 
-/// The graph that inference runs: besides, batch-norm folded into the convolutions.
+/// The graph that inference runs: besides, batch-norm and 2 x 2 max-pooling folded into the convolutions.
 template <class Graph>
 constexpr Graph inference_graph(Graph g) {
   remove_unused(g);
   fold_batch_norm(g);
   fuse_activations(g);
+  fuse_pooling(g);
   fuse_sources(g);
   return g;
 }

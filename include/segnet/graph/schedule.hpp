@@ -22,6 +22,7 @@ struct step {
   bool backward = false;
   short inputs[max_inputs] = {no_buffer, no_buffer, no_buffer, no_buffer};
   short output = no_buffer;
+  short pooled = no_buffer;  ///< a second output: the value of the node's `pooled`
   short output_gradient = no_buffer;
   short input_gradients[max_inputs] = {no_buffer, no_buffer, no_buffer, no_buffer};
   bool accumulate[max_inputs] = {};  ///< add to the input's gradient; its first writer assigns
@@ -98,6 +99,10 @@ class scheduler {
   constexpr void number_steps() {
     for (int id = 1; id < g_.nodes.size(); ++id) {
       if (g_.nodes[id].dead) continue;
+      if (const int writer = g_.nodes[id].writer; writer >= 0) {
+        forward_time_[id] = forward_time_[writer];
+        continue;
+      }
       forward_time_[id] = out_.forward_steps++;
       for (int input : g_.nodes[id].inputs) last_use_[input] = forward_time_[id];
     }
@@ -145,7 +150,7 @@ class scheduler {
     value_buffer_[0] = external_buffer;
     for (int id = 1; id < g_.nodes.size(); ++id) {
       const graph_node& node = g_.nodes[id];
-      if (node.dead) continue;
+      if (node.dead || node.writer >= 0) continue;
       const int time = forward_time_[id];
       step s;
       s.node = static_cast<short>(id);
@@ -172,6 +177,8 @@ class scheduler {
         out_.folded += whole_lines(2 * static_cast<std::size_t>(node.dims.c));
       }
       s.output = value_buffer_[id];
+      if (node.pooled >= 0)
+        s.pooled = value_buffer_[node.pooled] = new_buffer(value_bytes(node.pooled), time, time);
       out_.steps.push_back(s);
     }
     out_.output = value_buffer_[g_.output];

@@ -44,6 +44,7 @@ struct forward_context : layer_context<Backend> {
   // One value per output channel; null unless a batch-norm was folded into this layer.
   const scalar* scale = nullptr;
   const scalar* shift = nullptr;  ///< the layer's own bias is part of it
+  scalar* pooled = nullptr;       ///< a second output, where a pooling was fused into this layer
 };
 
 /// backward() reads `output_gradient` and, for each input whose `input_gradients[i].data` is not null,

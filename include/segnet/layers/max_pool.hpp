@@ -15,6 +15,8 @@ struct max_pool {
 
   static constexpr std::string_view type_name = "max_pool";
 
+  constexpr int pooling_window() const { return window; }
+
   constexpr shape_result out_shape(std::span<const shape> in) const {
     if (in.size() != 1) return {graph_error::wrong_number_of_inputs, in[0]};
     if (window > largest_window)

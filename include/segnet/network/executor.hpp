@@ -43,6 +43,7 @@ class executor {
       ctx.training = training;
       ctx.momentum_limit = momentum_limit;
       ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
+      ctx.pooled = data(s.pooled);
       if (training) {
         for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
           if (!table_.entries[e].spec.trainable)

@@ -24,15 +24,16 @@ struct panel_shape {
   int packets;
   int depth;
 
+  static constexpr int lanes = simd<T>::lanes;
+  static constexpr bool pairs = std::is_same_v<T, float> && lanes >= 4;  ///< whether a depth of 2 exists
+
   static constexpr panel_shape of(int columns) {
-    constexpr int lanes = simd<T>::lanes;
-    constexpr bool pairs = std::is_same_v<T, float> && lanes >= 4;
     if (pairs && columns <= lanes / 2) return {1, 2};
     if (columns <= lanes) return {1, 1};
     if (pairs && columns <= lanes / 2 * 3) return {3, 2};
     return {2, 1};
   }
-  constexpr int width() const { return packets * simd<T>::lanes / depth; }
+  constexpr int width() const { return packets * lanes / depth; }
 };
 
 /// Channels of one block when `taps` taps share a panel of `width` columns. Even, for pairs of channels.

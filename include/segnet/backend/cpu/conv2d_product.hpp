@@ -145,7 +145,7 @@ class product_task {
                       .columns = std::min(width, p_.columns - column),
                       .add = add,
                       .last = finish,
-                      .finish = p_.finish.from(column)};
+                      .finish = p_.finish.before_pooling().from(column)};
     for (std::size_t pixel = first; pixel < last;) {
       to.rows = kernels::share(static_cast<std::ptrdiff_t>(last - pixel));
       to.out = p_.out + static_cast<std::ptrdiff_t>(pixel) * p_.columns + column;
@@ -167,9 +167,8 @@ class product_task {
 };
 
 template <class V, int Packets>
-void run_product(thread_pool& pool, const gather_product<typename V::scalar>& p,
-                 const scratch<typename V::scalar>& memory) {
-  if (p.form == product_form::rows) return run_rows_form<V, Packets>(pool, p, memory);
+void run_direct(thread_pool& pool, const gather_product<typename V::scalar>& p,
+                const scratch<typename V::scalar>& memory) {
   constexpr int width = Packets * V::width;
   constexpr std::size_t smallest = std::size_t{16} * tile_rows<Packets>;  // pixels that pay for packing
   const std::size_t pixels = p.pixels();
@@ -183,6 +182,7 @@ void run_product(thread_pool& pool, const gather_product<typename V::scalar>& p,
     product_task<V, Packets>(p, memory.of(thread))
         .run(task / static_cast<int>(blocks) * width, first, std::min(first + block, pixels));
   });
+  if (p.finish.pooled != nullptr) pool_all(pool, p);
 }
 
 template <class T>
@@ -194,15 +194,19 @@ void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>
                             [&]<class V, int Packets, int M>(const winograd_plan<V, Packets, M>&) {
                               winograd_product<V, Packets, M>(p).run(pool, memory);
                             });
+  const auto run = [&]<class V>(V, auto packets) {
+    if (p.form == product_form::rows)
+      run_rows_form<V, packets>(pool, p, memory);
+    else
+      run_direct<V, packets>(pool, p, memory);
+  };
+  constexpr std::integral_constant<int, 1> one{};
+  constexpr std::integral_constant<int, 2> two{};
+  constexpr std::integral_constant<int, 3> three{};
   const auto shape = panel_shape<T>::of(p.columns);
-  if constexpr (std::is_same_v<T, float> && simd<T>::lanes >= 4) {
-    if (shape.depth == 2) {
-      if (shape.packets == 1) return run_product<columns<T, 2>, 1>(pool, p, memory);
-      return run_product<columns<T, 2>, 3>(pool, p, memory);
-    }
-  }
-  if (shape.packets == 1) return run_product<columns<T, 1>, 1>(pool, p, memory);
-  run_product<columns<T, 1>, 2>(pool, p, memory);
+  if constexpr (panel_shape<T>::pairs)
+    if (shape.depth == 2) return shape.packets == 1 ? run(columns<T, 2>{}, one) : run(columns<T, 2>{}, three);
+  shape.packets == 1 ? run(columns<T, 1>{}, one) : run(columns<T, 1>{}, two);
 }
 
 }  // namespace segnet::detail

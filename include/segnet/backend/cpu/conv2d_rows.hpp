@@ -5,6 +5,7 @@
 #pragma once
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
+#include <segnet/backend/cpu/conv2d_pool.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/thread_pool.hpp>
 
@@ -146,10 +147,11 @@ void multiply_rows(const gather_product<typename V::scalar>& p, std::ptrdiff_t f
                            .columns = std::min(width, p.columns - column),
                            .add = p.accumulate,
                            .last = true,
-                           .finish = p.finish.from(column)});
+                           .finish = p.finish.before_pooling().from(column)});
       }
       x += count;
     }
+    if (p.finish.pooled != nullptr && row % 2 != 0) pool_two_rows(p, row - 1);
   }
 }
 
@@ -157,6 +159,7 @@ template <class V, int Packets>
 void run_rows_form(thread_pool& pool, const gather_product<typename V::scalar>& p,
                    const scratch<typename V::scalar>& memory) {
   // Long enough that packing and the rows shared with the neighbours do not matter.
+  // An even number, for rows to pool in pairs.
   const std::ptrdiff_t rows = std::ptrdiff_t{p.batch} * p.out_h, band = 32;
   pool.run(static_cast<int>((rows + band - 1) / band), [&](int task, int thread) {
     multiply_rows<V, Packets>(p, task * band, std::min((task + 1) * band, rows), memory.of(thread));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
+#include <segnet/backend/cpu/conv2d_pool.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
 #include <segnet/backend/cpu/winograd_tiles.hpp>
@@ -76,8 +77,7 @@ struct winograd_plan {
 /// Calls f(winograd_plan<...>) for the panels that fit the columns: two packets, or half of one.
 template <class T, class F>
 constexpr auto with_winograd(product_form form, int channels, int column_count, F f) {
-  constexpr bool pairs = std::is_same_v<T, float> && simd<T>::lanes >= 4;
-  using few = std::conditional_t<pairs, columns<T, 2>, columns<T, 1>>;
+  using few = std::conditional_t<panel_shape<T>::pairs, columns<T, 2>, columns<T, 1>>;
   if (form == product_form::winograd_2) return f(winograd_plan<columns<T, 1>, 2, 2>{channels, column_count});
   if (column_count <= few::width) return f(winograd_plan<few, 1, 4>{channels, column_count});
   return f(winograd_plan<columns<T, 1>, 2, 4>{channels, column_count});
@@ -290,10 +290,13 @@ class winograd_product {
                                 .columns = std::min(width, p_.columns - column),
                                 .add = p_.accumulate,
                                 .last = true,
-                                .finish = p_.finish.from(column)};
+                                .finish = p_.finish.before_pooling().from(column)};
     for (int i = 0; i < down; ++i)
       for (int j = 0; j < across; ++j)
         finish_row<V>(values + (i * M + j) * step, finish, out + i * row + std::ptrdiff_t{j} * p_.columns);
+    if (p_.finish.pooled != nullptr)
+      pool_block(p_, std::ptrdiff_t{at.image} * p_.out_h + at.y, down, at.x, across, column,
+                 static_cast<std::size_t>(finish.columns));
   }
 
   const gather_product<T>& p_;

@@ -46,7 +46,7 @@ class basic_cpu {
   /// out [batch][out_h][out_w][out_channels] = act(scale * convolution + bias), as `finish` says.
   void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
                       const T* weight, const conv2d_epilogue<T>& finish, T* out, const scratch<T>& memory) {
-    if (detail::pointwise_fits(g) && detail::is_plain(sources))
+    if (detail::pointwise_fits(g) && detail::is_plain(sources) && finish.pooled == nullptr)
       return detail::pointwise_forward(pool_, g, batch, sources[0].data, weight, finish, out);
     detail::run_product(pool_, detail::forward_product(g, batch, sources, weight, finish, out), memory);
   }

@@ -1,31 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include <segnet/backend/cpu/cpu.hpp>
-
-#include "reference.hpp"
-#include "workspace.hpp"
-
-#include <catch2/catch.hpp>
-
-#include <sstream>
+#include "kernels.hpp"
+#include "primitives.hpp"
 
 using namespace segnet;
 using namespace segnet::reference;
 
 namespace {
-
-struct problem {
-  conv2d_geometry g;
-  int batch;
-  std::vector<std::array<int, 2>> sources;  // channels, upsample
-};
-
-std::string name(const problem& p) {
-  std::ostringstream text;
-  text << p.batch << " x " << p.g.h << "x" << p.g.w << ", " << p.g.in_channels << " -> " << p.g.out_channels
-       << ", kernel " << p.g.kernel_h << "x" << p.g.kernel_w << ", stride " << p.g.stride << ", sources";
-  for (auto [channels, upsample] : p.sources) text << " " << channels << "/" << upsample;
-  return text.str();
-}
 
 std::vector<problem> problems() {
   std::vector<problem> list;
@@ -98,96 +78,19 @@ std::vector<problem> problems() {
   return list;
 }
 
-/// One convolution with all its operands, and what the three primitives made of them.
-template <class T>
-struct run {
-  std::vector<std::vector<T>> inputs;
-  std::vector<conv2d_source<T>> sources;
-  std::vector<T> weight, scale, bias, dy, out, dx, dweight, dbias;
-  bool intact = true;
-
-  run(const problem& p, int threads, bool with_epilogue, activation act, bool accumulate) {
-    const auto& g = p.g;
-    for (std::size_t i = 0; i < p.sources.size(); ++i) {
-      const auto [channels, upsample] = p.sources[i];
-      inputs.push_back(random_values<T>(
-          static_cast<std::size_t>(p.batch * (g.h / upsample) * (g.w / upsample) * channels), 10 + i));
-    }
-    for (std::size_t i = 0; i < p.sources.size(); ++i)
-      sources.push_back({inputs[i].data(), p.sources[i][0], p.sources[i][1]});
-    const auto pixels = static_cast<std::size_t>(p.batch * g.out_h * g.out_w);
-    const auto outs = static_cast<std::size_t>(g.out_channels);
-    weight = random_values<T>(g.weights(), 1);
-    scale = random_values<T>(outs, 7);
-    bias = random_values<T>(outs, 2);
-    dy = random_values<T>(pixels * outs, 3);
-    out.assign(pixels * outs, T{77});
-    dx = random_values<T>(static_cast<std::size_t>(p.batch * g.h * g.w * g.in_channels), 4);
-    dweight = random_values<T>(g.weights(), 5);
-    dbias = random_values<T>(outs, 6);
-
-    basic_cpu<T> backend(threads);
-    using cpu_type = basic_cpu<T>;
-    workspace<T> forward(cpu_type::conv2d_forward_workspace(g), threads);
-    const conv2d_epilogue<T> finish{with_epilogue ? scale.data() : nullptr,
-                                    with_epilogue ? bias.data() : nullptr, act};
-    backend.conv2d_forward(g, p.batch, sources, weight.data(), finish, out.data(), forward.get());
-    workspace<T> data(cpu_type::conv2d_backward_data_workspace(g), threads);
-    backend.conv2d_backward_data(g, p.batch, dy.data(), weight.data(), dx.data(), accumulate, data.get());
-    workspace<T> weights(cpu_type::conv2d_backward_weights_workspace(g), threads);
-    backend.conv2d_backward_weights(g, p.batch, sources, dy.data(), dweight.data(),
-                                    with_epilogue ? dbias.data() : nullptr, accumulate, weights.get());
-    intact = forward.intact() && data.intact() && weights.intact();
-  }
-};
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("cpu: convolutions agree with naive loops", "[backend]", float, double) {
-  using T = TestType;
-  for (const problem& p : problems())
-    for (const bool variant : {false, true}) {
-      INFO(name(p) << (variant ? ", scale, bias, relu, accumulating" : ""));
-      const auto& g = p.g;
-      const run<T> result(p, 2, variant, variant ? activation::relu : activation::none, variant);
-      REQUIRE(result.intact);
-      const auto x = materialise<T>(g, p.batch, result.sources);
-      std::vector<double> out(result.out.size()), dx(x.size()), dweight(g.weights());
-      std::vector<double> dbias(result.bias.size());
-      const auto outs = result.bias.size();
-      if (variant) {
-        const auto before = random_values<T>(dx.size(), 4),
-                   before_weights = random_values<T>(dweight.size(), 5),
-                   before_bias = random_values<T>(outs, 6);
-        dx.assign(before.begin(), before.end());
-        dweight.assign(before_weights.begin(), before_weights.end());
-        dbias.assign(before_bias.begin(), before_bias.end());
-      }
-      for_each_product(g, p.batch, [&](std::size_t in, std::size_t w, std::size_t o) {
-        const auto weight = static_cast<double>(result.weight[w]), dy = static_cast<double>(result.dy[o]);
-        out[o] += x[in] * weight;
-        dx[in] += dy * weight;
-        dweight[w] += dy * x[in];
-      });
-      for (std::size_t i = 0; variant && i < out.size(); ++i)
-        out[i] = std::max(0.0, out[i] * static_cast<double>(result.scale[i % outs]) +
-                                   static_cast<double>(result.bias[i % outs]));
-      CHECK(difference(result.out, out) < tolerance<T>());
-      CHECK(difference(result.dx, dx) < tolerance<T>());
-      CHECK(difference(result.dweight, dweight) < tolerance<T>());
-      if (!variant) continue;
-      for (std::size_t i = 0; i < result.dy.size(); ++i) dbias[i % outs] += static_cast<double>(result.dy[i]);
-      CHECK(difference(result.dbias, dbias) < tolerance<T>());
-    }
+  for (const problem& p : problems()) check_primitives<TestType>(p);
 }
 
 TEMPLATE_TEST_CASE("cpu: convolutions give the same bits for any number of threads", "[backend]", float,
                    double) {
   for (const problem& p : problems()) {
     INFO(name(p));
-    const run<TestType> one(p, 1, true, activation::relu, true);
+    const convolution_run<TestType> one(p, 1, true, activation::relu, true);
     for (int threads : {2, 3}) {
-      const run<TestType> more(p, threads, true, activation::relu, true);
+      const convolution_run<TestType> more(p, threads, true, activation::relu, true);
       CHECK(more.out == one.out);
       CHECK(more.dx == one.dx);
       CHECK(more.dweight == one.dweight);
@@ -198,7 +101,7 @@ TEMPLATE_TEST_CASE("cpu: convolutions give the same bits for any number of threa
 
 TEST_CASE("cpu: a convolution's gradients agree with finite differences", "[backend]") {
   const problem p{convolution(5, 4, 7, 6, 3, 2), 2, {{7, 1}}};
-  run<double> at(p, 1, true, activation::none, false);
+  convolution_run<double> at(p, 1, true, activation::none, false);
   basic_cpu<double> backend(1);
   workspace<double> memory(basic_cpu<double>::conv2d_forward_workspace(p.g), 1);
   const auto loss = [&] {

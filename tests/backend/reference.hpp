@@ -21,7 +21,7 @@ std::vector<T> random_values(std::size_t size, std::uint64_t key) {
 }
 
 /// A geometry with "same"-like padding of (kernel - 1) / 2.
-inline conv2d_geometry convolution(int h, int w, int in, int out, int kernel, int stride) {
+constexpr conv2d_geometry convolution(int h, int w, int in, int out, int kernel, int stride) {
   const int pad = (kernel - 1) / 2;
   return {.h = h,
           .w = w,
@@ -54,9 +54,10 @@ std::vector<double> materialise(const conv2d_geometry& g, int batch,
   return x;
 }
 
-/// Calls f(input element, weight, output element, ...) for every product of the convolution.
+/// Calls f(input element, weight, output element) for every tap of every output that meets no padding, with
+/// the first of its in channels.
 template <class F>
-void for_each_product(const conv2d_geometry& g, int batch, F f) {
+void for_each_tap(const conv2d_geometry& g, int batch, F f) {
   for (int n = 0; n < batch; ++n)
     for (int oy = 0; oy < g.out_h; ++oy)
       for (int ox = 0; ox < g.out_w; ++ox)
@@ -65,10 +66,9 @@ void for_each_product(const conv2d_geometry& g, int batch, F f) {
             for (int s = 0; s < g.kernel_w; ++s) {
               const int y = oy * g.stride + r - g.pad_top, x = ox * g.stride + s - g.pad_left;
               if (y < 0 || y >= g.h || x < 0 || x >= g.w) continue;
-              for (int c = 0; c < g.in_channels; ++c)
-                f(static_cast<std::size_t>(((n * g.h + y) * g.w + x) * g.in_channels + c),
-                  static_cast<std::size_t>(((k * g.kernel_h + r) * g.kernel_w + s) * g.in_channels + c),
-                  static_cast<std::size_t>(((n * g.out_h + oy) * g.out_w + ox) * g.out_channels + k));
+              f(static_cast<std::size_t>(((n * g.h + y) * g.w + x) * g.in_channels),
+                static_cast<std::size_t>(((k * g.kernel_h + r) * g.kernel_w + s) * g.in_channels),
+                static_cast<std::size_t>(((n * g.out_h + oy) * g.out_w + ox) * g.out_channels + k));
             }
 }
 

@@ -9,8 +9,11 @@
 #include <segnet/core/primitives.hpp>
 
 #include <array>
+#include <cstddef>
 #include <limits>
 #include <span>
+#include <type_traits>
+#include <utility>
 
 namespace segnet::detail {
 

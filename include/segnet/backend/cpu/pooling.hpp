@@ -5,7 +5,10 @@
 #include <segnet/backend/cpu/parallel.hpp>
 #include <segnet/core/primitives.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace segnet::detail {
 

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <memory>
 #include <numeric>
+#include <tuple>
+#include <utility>
 
 namespace segnet::detail {
 

@@ -38,16 +38,13 @@ template <class T>
 constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry& g) {
   std::size_t per_thread = weights_plan<T>::per_thread();
   switch (choose_weights_form(g)) {
-    case product_form::rows:
+    case weights_form::rows:
       per_thread = weights_rows_size<T>(g);
       break;
-    case product_form::winograd_2:
-      per_thread = winograd_weights_plan<T, 2>::per_thread();
-      break;
-    case product_form::winograd_4:
+    case weights_form::winograd_4:
       per_thread = winograd_weights_plan<T, 4>::per_thread();
       break;
-    case product_form::direct:
+    case weights_form::direct:
       break;
   }
   const std::size_t chunks = weights_chunks<T>(g);

@@ -84,6 +84,28 @@ SEGNET_INLINE void finish_row(const typename V::scalar* sum, const tile_result<t
   }
 }
 
+/// The rows of a tile, which lie in `sums` packet after packet, to where they go. One function for kernels of
+/// any number of rows.
+template <class V, int Packets>
+void finish_tile(const typename V::scalar* sums, const tile_result<typename V::scalar>& to) {
+  using T = typename V::scalar;
+  for (int i = 0; i < to.rows; ++i, sums += Packets * V::lanes) {
+    T* const out = to.out + i * to.step;
+    if (to.columns == Packets * V::width) {
+      unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
+        finish_packet(V::collapse(V::load(sums + v * V::lanes)), to, v * V::width, out);
+      });
+    } else {
+      alignas(64) T row[Packets * V::width + V::lanes];
+      unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
+        const auto value = V::collapse(V::load(sums + v * V::lanes));
+        std::memcpy(row + v * V::width, &value, sizeof value);
+      });
+      finish_row<V>(row, to, out);
+    }
+  }
+}
+
 template <class Columns, int Packets, int Rows>
 void multiply_tile(const tile_term<typename Columns::scalar>* terms, int count,
                    const tile_result<typename Columns::scalar>& to) {
@@ -124,25 +146,24 @@ void multiply_tile(const tile_term<typename Columns::scalar>* terms, int count,
       run(one, [&](const T* pixel, auto) SEGNET_INLINE_LAMBDA { return V::set(pixel[c]); });
   }
 
-  unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
-    if (i >= to.rows) return;
-    T* out = to.out + i * to.step;
-    if (to.columns == Packets * V::width) {
-      unroll<Packets>(
-          [&](auto v) SEGNET_INLINE_LAMBDA { finish_packet(V::collapse(sum[i][v]), to, v * V::width, out); });
-    } else {
-      alignas(64) T row[Packets * V::width + V::lanes];
-      unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
-        const auto value = V::collapse(sum[i][v]);
-        std::memcpy(row + v * V::width, &value, sizeof value);
+  if constexpr (V::depth == 1)
+    if (!to.add && !to.last && to.rows == Rows && to.columns == Packets * V::lanes) {  // no detour
+      unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
+        unroll<Packets>(
+            [&](auto v) SEGNET_INLINE_LAMBDA { V::store(to.out + i * to.step + v * V::lanes, sum[i][v]); });
       });
-      finish_row<V>(row, to, out);
+      return;
     }
+  alignas(64) T sums[Rows * Packets * V::lanes];
+  unroll<Rows>([&](auto i) SEGNET_INLINE_LAMBDA {
+    unroll<Packets>([&](auto v)
+                        SEGNET_INLINE_LAMBDA { V::store(sums + (i * Packets + v) * V::lanes, sum[i][v]); });
   });
+  finish_tile<V, Packets>(sums, to);
 }
 
-/// The kernels of one shape of panel by their number of rows: every even number, and 1. A tile with fewer
-/// valid rows takes the next larger kernel.
+/// The kernels of one shape of panel for 1, 2, 4, 8 and a full tile's rows: few, as each is long to compile.
+/// A tile with another number of rows takes the next larger kernel.
 template <class Columns, int Packets>
 class tile_kernels {
  public:
@@ -152,15 +173,16 @@ class tile_kernels {
   static void multiply(const tile_term<scalar>* terms, int count, const tile_result<scalar>& to) {
     table[static_cast<std::size_t>(to.rows)](terms, count, to);
   }
-  /// Rows of the next tile when `left` are left: full tiles, but two of about the same size at the end rather
-  /// than a full one and a tiny one.
+  /// Rows of the next tile when `left` are left: full tiles, but two of 8 rather than a full one and a tiny
+  /// one.
   static constexpr int share(std::ptrdiff_t left) {
-    if (left >= 2 * rows) return rows;
-    if (left <= rows) return static_cast<int>(left);
-    return std::min(rows, static_cast<int>((left + 3) / 4 * 2));
+    if (left > rows && left <= 16 && rows >= 8) return 8;
+    return static_cast<int>(std::min<std::ptrdiff_t>(left, rows));
   }
   /// How many of a result's rows the kernel for `rows` of them reads.
-  static constexpr int padded(int valid) { return valid == 1 ? 1 : std::min(rows, (valid + 1) / 2 * 2); }
+  static constexpr int padded(int valid) {
+    return valid <= 2 ? valid : valid <= 4 ? 4 : valid <= 8 ? std::min(rows, 8) : rows;
+  }
 
  private:
   using kernel = void (*)(const tile_term<scalar>*, int, const tile_result<scalar>&);

@@ -58,12 +58,9 @@ SEGNET_INLINE vec<To, Lanes> convert(From value) {
   } else if constexpr (from >= 4 * to) {
     return convert<To, Lanes>(convert<unsigned_of<from / 2>, Lanes>(value));
   } else {
-#if defined(__AVX512F__)
-    // Which g++ 12 would do in two halves.
     if constexpr (std::is_same_v<From, vec<float, 8>> && std::is_same_v<To, double>)
-      return reinterpret_cast<vec<double, 8>>(_mm512_cvtps_pd(reinterpret_cast<__m256>(value)));
+      return widen(value);
     else
-#endif
       return __builtin_convertvector(value, vec<To, Lanes>);
   }
 }

@@ -102,6 +102,18 @@ struct simd {
 #pragma GCC diagnostic pop
 #endif
 
+/// 8 floats as doubles, in the compilers' vectors.
+using eight_floats = float __attribute__((vector_size(32)));
+using eight_doubles = double __attribute__((vector_size(64)));
+SEGNET_INLINE eight_doubles widen(eight_floats a) {
+#if defined(__AVX512F__)
+  // g++ 12 would do it in two halves.
+  return reinterpret_cast<eight_doubles>(_mm512_cvtps_pd(reinterpret_cast<__m256>(a)));
+#else
+  return __builtin_convertvector(a, eight_doubles);
+#endif
+}
+
 /// How a matrix product's columns lie in a packet. With Depth 1 a lane is a column. With Depth 2, two
 /// neighbouring lanes hold the even and the odd terms of one column's sum, so that 8 columns fill a packet
 /// of 16 lanes; what is broadcast is then a pair of neighbouring values.

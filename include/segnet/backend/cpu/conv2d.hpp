@@ -38,13 +38,14 @@ template <class T>
 constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry& g) {
   std::size_t per_thread = weights_plan<T>::per_thread();
   switch (choose_weights_form(g)) {
-    case weights_form::rows:
+    case product_form::rows:
       per_thread = weights_rows_size<T>(g);
       break;
-    case weights_form::winograd_4:
+    case product_form::winograd_2:
+    case product_form::winograd_4:
       per_thread = winograd_weights_plan<T, 4>::per_thread();
       break;
-    case weights_form::direct:
+    case product_form::direct:
       break;
   }
   const std::size_t chunks = weights_chunks<T>(g);

@@ -67,15 +67,13 @@ constexpr product_form choose_form(const product_geometry& p) {
   return rows_form_fits(p) ? product_form::rows : product_form::direct;
 }
 
-/// The ways to compute the gradient of a convolution's weights.
-enum class weights_form : unsigned char { direct, rows, winograd_4 };
-
-constexpr weights_form choose_weights_form(const conv2d_geometry& g) {
+/// The form of the weight gradient. F(2 x 2) never pays there.
+constexpr product_form choose_weights_form(const conv2d_geometry& g) {
   if (g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 && g.in_channels >= 24 && g.out_channels >= 24 &&
       g.out_h >= 4 && g.out_w >= 4 && std::max(g.in_channels, g.out_channels) <= max_winograd_channels)
-    return weights_form::winograd_4;
-  return g.kernel_w > 1 && g.out_w >= 24 && g.weights() <= 40000 && g.kernel_h <= 7 ? weights_form::rows
-                                                                                    : weights_form::direct;
+    return product_form::winograd_4;
+  return g.kernel_w > 1 && g.out_w >= 24 && g.weights() <= 40000 && g.kernel_h <= 7 ? product_form::rows
+                                                                                    : product_form::direct;
 }
 
 }  // namespace segnet::detail

@@ -291,11 +291,12 @@ void run_weights_winograd(thread_pool& pool, const weights_product<T>& p, const 
 template <class T>
 constexpr std::size_t weights_chunks(const conv2d_geometry& g) {
   switch (choose_weights_form(g)) {
-    case weights_form::rows:
+    case product_form::rows:
       return weights_row_chunks;
-    case weights_form::winograd_4:
+    case product_form::winograd_2:
+    case product_form::winograd_4:
       return static_cast<std::size_t>(winograd_weights_plan<T, 4>{g.in_channels, g.out_channels}.chunks());
-    case weights_form::direct:
+    case product_form::direct:
       break;
   }
   return static_cast<std::size_t>(weights_plan<T>(g).chunks());
@@ -309,13 +310,14 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
   T* const sums = chunks == 1 ? dweight : memory.shared;
   const weights_product<T> product{g, batch, sources, dy, sums, accumulate};
   switch (choose_weights_form(g)) {
-    case weights_form::direct:
+    case product_form::direct:
       run_weights_direct(pool, product, memory);
       break;
-    case weights_form::rows:
+    case product_form::rows:
       run_weights_rows(pool, product, memory);
       break;
-    case weights_form::winograd_4:
+    case product_form::winograd_2:
+    case product_form::winograd_4:
       run_weights_winograd<T, 4>(pool, product, memory);
       break;
   }

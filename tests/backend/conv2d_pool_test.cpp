@@ -2,6 +2,7 @@
 // The 2 x 2 max-pooling that a convolution does beside its output, in every form.
 #include <segnet/backend/cpu/cpu.hpp>
 
+#include "kernels.hpp"
 #include "reference.hpp"
 #include "workspace.hpp"
 

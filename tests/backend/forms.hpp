@@ -198,7 +198,11 @@ inline std::vector<problem> small_form_problems() {
   padded(9, 11, 7, 9, 0, 0, 24, 40);  // none
   padded(6, 7, 8, 9, 2, 2, 24, 33);   // all of the kernel but one
   padded(8, 9, 7, 10, 0, 2, 40, 24);  // one side only
-  add(20, 25, 2, 9, {{8, 1}});        // wide and thin from here on
+  // Few columns share a packet with the channels' pairs, of which the last one may be half empty.
+  add(6, 7, 2, 2, {{5, 1}});
+  add(6, 7, 1, 5, {{33, 1}});
+  add(3, 26, 1, 12, {{9, 1}});
+  add(20, 25, 2, 9, {{8, 1}});  // wide and thin from here on
   add(6, 28, 2, 24, {{24, 2}, {8, 1}});
   add(4, 33, 3, 16, {{3, 1}, {12, 1}, {1, 1}});
   padded(5, 31, 3, 29, 0, 0, 8, 24);

@@ -25,7 +25,7 @@ static_assert(choices_are(product_form::winograd_4, 128, 64, 64));
 static_assert(choices_are(product_form::winograd_4, 128, 64 + 128, 64));
 static_assert(choices_are(product_form::winograd_4, 16, 512, 512));
 static_assert(choices_are(product_form::winograd_4, 8, 768 + 768, 768));
-static_assert(choices_are(product_form::direct, 2, 768, 768));
+static_assert(choose_form(product_geometry::forward(convolution(2, 2, 768, 768, 3, 1))) == product_form::dot);
 static_assert(choices_are(product_form::direct, 512, 8, 1, 1) &&
               choices_are(product_form::direct, 64, 64, 64, 1));
 static_assert(choices_are(product_form::direct, 20, 64, 64, 3, 2));

@@ -15,7 +15,7 @@ using detail::product_form;
 using detail::product_geometry;
 
 inline constexpr std::array all_forms{product_form::direct, product_form::rows, product_form::winograd_2,
-                                      product_form::winograd_4};
+                                      product_form::winograd_4, product_form::dot};
 
 constexpr const char* name(product_form form) {
   switch (form) {
@@ -25,6 +25,8 @@ constexpr const char* name(product_form form) {
       return "F(2x2, 3x3)";
     case product_form::winograd_4:
       return "F(4x4, 3x3)";
+    case product_form::dot:
+      return "dot";
     case product_form::direct:
       break;
   }
@@ -35,29 +37,14 @@ constexpr const char* name(product_form form) {
 constexpr bool fits(product_form form, const product_geometry& p) {
   if (form == product_form::direct) return true;
   if (form == product_form::rows) return rows_form_fits(p);
+  if (form == product_form::dot) return dot_form_fits(p);
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 && p.columns >= 8;
 }
 constexpr bool weights_fit(product_form form, const conv2d_geometry& g) {
   if (form == product_form::direct) return true;
+  if (form == product_form::dot) return false;
   if (form == product_form::rows) return g.kernel_w > 1 && g.out_w >= 24 && g.kernel_h <= 7;
   return g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 && g.in_channels >= 24 && g.out_channels >= 24;
-}
-
-/// Exactly what a form needs.
-template <class T>
-workspace_size product_workspace(product_form form, const product_geometry& p) {
-  switch (form) {
-    case product_form::rows:
-      return {detail::rows_form_size<T>(p), 0};
-    case product_form::winograd_2:
-    case product_form::winograd_4:
-      return detail::with_winograd<T>(form, p.channels, p.columns, [](const auto& plan) {
-        return workspace_size{plan.per_thread(), plan.shared()};
-      });
-    case product_form::direct:
-      break;
-  }
-  return {detail::panel_size<T>(p.channels, p.kernel_h * p.kernel_w, p.columns), 0};
 }
 
 /// The three products in a form, results to the last argument. They check that no more scratch memory is
@@ -67,7 +54,7 @@ void forward(product_form form, const problem& p, const operands<T>& o, const co
              int threads, std::vector<T>& out) {
   out.assign(o.dy.size(), T{77});
   thread_pool pool(threads);
-  workspace<T> memory(product_workspace<T>(form, product_geometry::forward(p.g)), threads);
+  workspace<T> memory(detail::product_workspace<T>(form, product_geometry::forward(p.g)), threads);
   auto product = detail::forward_product<T>(p.g, p.batch, o.sources, o.weight.data(), finish, out.data());
   product.form = form;
   detail::run_product(pool, product, memory.get());
@@ -79,7 +66,7 @@ void backward_data(product_form form, const problem& p, const operands<T>& o, bo
                    std::vector<T>& dx) {
   dx = o.dx;
   thread_pool pool(threads);
-  workspace<T> memory(product_workspace<T>(form, product_geometry::backward_data(p.g)), threads);
+  workspace<T> memory(detail::product_workspace<T>(form, product_geometry::backward_data(p.g)), threads);
   const conv2d_source<T> source{o.dy.data(), p.g.out_channels, 1};
   auto product = detail::backward_data_product(p.g, p.batch, source, o.weight.data(), dx.data(), accumulate);
   product.form = form;
@@ -110,6 +97,7 @@ void backward_weights(product_form form, const problem& p, const operands<T>& o,
         detail::run_weights_winograd<T, M>);
   };
   switch (form) {
+    case product_form::dot:  // has none
     case product_form::direct:
       return run(static_cast<std::size_t>(detail::weights_plan<T>(p.g).chunks()),
                  detail::weights_plan<T>::per_thread(), detail::run_weights_direct<T>);
@@ -187,6 +175,10 @@ inline std::vector<problem> small_form_problems() {
   add(1, 1, 3, 40, {{40, 1}});
   add(2, 2, 1, 33, {{24, 1}});
   add(4, 4, 1, 24, {{33, 1}});
+  add(4, 4, 3, 33, {{64, 1}});
+  add(4, 4, 18, 40, {{16, 1}, {32, 2}});
+  add(2, 2, 2, 24, {{48, 1}, {16, 2}});
+  add(2, 2, 1, 20, {{8, 1}, {24, 1}});
   add(5, 7, 3, 24, {{24, 1}});
   add(7, 6, 5, 64, {{64, 1}});
   add(13, 18, 1, 33, {{24, 1}, {64, 1}});
@@ -195,6 +187,7 @@ inline std::vector<problem> small_form_problems() {
   add(6, 10, 1, 24, {{64, 2}, {3, 1}});
   add(8, 12, 2, 70, {{5, 4}, {24, 1}, {3, 2}});
   add(12, 9, 1, 8, {{88, 1}});
+  padded(5, 5, 4, 4, 1, 1, 32, 24);   // not the same as padded on both sides
   padded(9, 11, 7, 9, 0, 0, 24, 40);  // none
   padded(6, 7, 8, 9, 2, 2, 24, 33);   // all of the kernel but one
   padded(8, 9, 7, 10, 0, 2, 40, 24);  // one side only

@@ -7,10 +7,11 @@
 
 namespace segnet::detail {
 
-/// Scratch of a gathered product in the form that is chosen for it.
+/// Scratch of a gathered product in one of its forms.
 template <class T>
-constexpr workspace_size product_workspace(const product_geometry& p) {
-  switch (const product_form form = choose_form(p)) {
+constexpr workspace_size product_workspace(product_form form, const product_geometry& p) {
+  const std::size_t panel = panel_size<T>(p.channels, p.kernel_h * p.kernel_w, p.columns);
+  switch (form) {
     case product_form::rows:
       return {.per_thread = rows_form_size<T>(p), .shared = 0};
     case product_form::winograd_2:
@@ -18,10 +19,17 @@ constexpr workspace_size product_workspace(const product_geometry& p) {
       return with_winograd<T>(form, p.channels, p.columns, [](const auto& plan) {
         return workspace_size{.per_thread = plan.per_thread(), .shared = plan.shared()};
       });
+    case product_form::dot:  // or direct, if the sources do not fit
+      return {.per_thread = std::max(panel, dot_plan<T>::per_thread()),
+              .shared = dot_plan<T>{p.out_h * p.out_w, p.channels}.shared()};
     case product_form::direct:
       break;
   }
-  return {.per_thread = panel_size<T>(p.channels, p.kernel_h * p.kernel_w, p.columns), .shared = 0};
+  return {.per_thread = panel, .shared = 0};
+}
+template <class T>
+constexpr workspace_size product_workspace(const product_geometry& p) {
+  return product_workspace<T>(choose_form(p), p);
 }
 
 template <class T>
@@ -45,6 +53,7 @@ constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry
     case product_form::winograd_4:
       per_thread = winograd_weights_plan<T, 4>::per_thread();
       break;
+    case product_form::dot:
     case product_form::direct:
       break;
   }

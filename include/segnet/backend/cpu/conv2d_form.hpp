@@ -15,6 +15,7 @@ enum class product_form : unsigned char {
   rows,        ///< few channels, wide images
   winograd_2,  ///< F(2 x 2, 3 x 3)
   winograd_4,  ///< F(4 x 4, 3 x 3)
+  dot,         ///< many channels, hardly any pixels
 };
 
 /// A convolution as the product sees it: backward, outputs are the convolution's inputs.
@@ -24,12 +25,14 @@ struct product_geometry {
   int kernel_h = 3, kernel_w = 3;
   int stride = 1;
   bool transposed = false;
+  bool same = false;  ///< forward, and padded by one zero on every side
 
   static constexpr product_geometry forward(const conv2d_geometry& g) {
-    return {g.in_channels, g.out_channels, g.out_h, g.out_w, g.kernel_h, g.kernel_w, g.stride, false};
+    const bool same = g.pad_top == 1 && g.pad_left == 1 && g.h == g.out_h && g.w == g.out_w;
+    return {g.in_channels, g.out_channels, g.out_h, g.out_w, g.kernel_h, g.kernel_w, g.stride, false, same};
   }
   static constexpr product_geometry backward_data(const conv2d_geometry& g) {
-    return {g.out_channels, g.in_channels, g.h, g.w, g.kernel_h, g.kernel_w, g.stride, true};
+    return {g.out_channels, g.in_channels, g.h, g.w, g.kernel_h, g.kernel_w, g.stride, true, false};
   }
 };
 
@@ -40,6 +43,12 @@ inline constexpr int max_winograd_channels = 4096;
 constexpr bool rows_form_fits(const product_geometry& p) {
   return p.kernel_w > 1 && p.out_w >= 24 && p.kernel_h * p.kernel_w * p.channels * p.columns <= 40000 &&
          p.kernel_h <= 7 && (!p.transposed || (p.stride == 1 && p.channels % 2 == 0));
+}
+
+/// Whether the dot form fits, which has code for these sizes of images only.
+constexpr bool dot_form_fits(const product_geometry& p) {
+  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.same && p.out_h == p.out_w &&
+         (p.out_h == 2 || p.out_h == 4) && p.channels % 16 == 0;
 }
 
 /// Estimated processor cycles of one image for each pair of a channel and a packet of columns, from timings
@@ -57,6 +66,7 @@ constexpr double direct_cost(const product_geometry& p) {
 }
 
 constexpr product_form choose_form(const product_geometry& p) {
+  if (dot_form_fits(p) && p.channels >= 64) return product_form::dot;
   const bool winograd = p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 &&
                         (p.columns >= 24 || p.columns == 8) && p.channels <= max_winograd_channels;
   if (winograd) {

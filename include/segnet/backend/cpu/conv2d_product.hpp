@@ -4,6 +4,7 @@
 // zeros. Pixels are those of the whole batch in a row, so that tiny images fill tiles too.
 #pragma once
 
+#include <segnet/backend/cpu/conv2d_dot.hpp>
 #include <segnet/backend/cpu/conv2d_panel.hpp>
 #include <segnet/backend/cpu/conv2d_rows.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
@@ -194,6 +195,11 @@ void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>
                             [&]<class V, int Packets, int M>(const winograd_plan<V, Packets, M>&) {
                               winograd_product<V, Packets, M>(p).run(pool, memory);
                             });
+  // Channels that are cut into sources in the midst of a packet go the general way.
+  const bool whole = std::ranges::all_of(
+      p.sources, [](const auto& source) { return source.channels % simd<T>::lanes == 0; });
+  if (p.form == product_form::dot && whole)
+    return with_dot_side(p.out_h, [&](auto side) { dot_product<T, side>(p).run(pool, memory); });
   const auto run = [&]<class V>(V, auto packets) {
     if (p.form == product_form::rows)
       run_rows_form<V, packets>(pool, p, memory);

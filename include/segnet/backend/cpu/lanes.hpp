@@ -59,7 +59,7 @@ SEGNET_INLINE vec<To, Lanes> convert(From value) {
     return convert<To, Lanes>(convert<unsigned_of<from / 2>, Lanes>(value));
   } else {
     if constexpr (std::is_same_v<From, vec<float, 8>> && std::is_same_v<To, double>)
-      return widen(value);
+      return widen<vec<double, 8>>(value);
     else
       return __builtin_convertvector(value, vec<To, Lanes>);
   }

@@ -102,16 +102,21 @@ struct simd {
 #pragma GCC diagnostic pop
 #endif
 
-/// 8 floats as doubles, in the compilers' vectors.
-using eight_floats = float __attribute__((vector_size(32)));
-using eight_doubles = double __attribute__((vector_size(64)));
-SEGNET_INLINE eight_doubles widen(eight_floats a) {
+/// Asks for the line of the cache that holds p, which may lie behind the end of its array.
+template <class T>
+SEGNET_INLINE void prefetch(const T* p) {
+  Eigen::internal::prefetch(p);
+}
+
+/// As many floats as doubles, in the compilers' vectors.
+template <class Doubles, class Floats>
+SEGNET_INLINE Doubles widen(Floats a) {
 #if defined(__AVX512F__)
   // g++ 12 would do it in two halves.
-  return reinterpret_cast<eight_doubles>(_mm512_cvtps_pd(reinterpret_cast<__m256>(a)));
-#else
-  return __builtin_convertvector(a, eight_doubles);
+  if constexpr (sizeof a == 32)
+    return reinterpret_cast<Doubles>(_mm512_cvtps_pd(reinterpret_cast<__m256>(a)));
 #endif
+  return __builtin_convertvector(a, Doubles);
 }
 
 /// How a matrix product's columns lie in a packet. With Depth 1 a lane is a column. With Depth 2, two

@@ -105,6 +105,25 @@ def convolutions(folder):
         table(["pixels", "convolution", "times", *headings], lines)
 
 
+def forms(folder):
+    _, rows = read(folder, "form_benchmark")
+    print("## Forms of the forward convolutions\n\nMicroseconds with one thread in every form that fits; in bold what the "
+          "library's estimate chooses.\n")
+    names = list(dict.fromkeys(row.kind for row in rows))
+    for size in dict.fromkeys(row.of["input"] for row in rows):
+        layers = {}
+        for row in rows:
+            if row.of["input"] == size:
+                layers.setdefault((row.of["pixels"], f"{row.of['in']}→{row.of['out']}"), {})[row.kind] = row
+        print(f"Input {size}x{size}\n")
+        show = lambda row: ("**{}**" if row["chosen"] else "{}").format(f"{1e6 * row.seconds:.0f}") if row else ""  # noqa: E731
+        table(["pixels", "convolution", *(name.replace("winograd_", "Winograd ") for name in names)],
+              [(*key, *(show(cells.get(name)) for name in names)) for key, cells in layers.items()])
+        chosen, best = (sum(pick(cells.values())["count"] * pick(cells.values()).seconds for cells in layers.values()) for pick in (
+            lambda rows: next(row for row in rows if row["chosen"]), lambda rows: min(rows, key=lambda row: row.seconds)))
+        print(f"All layers of the network: {1e3 * chosen:.1f} ms as chosen, {1e3 * best:.1f} ms with the fastest form of each.\n")
+
+
 def network(folder):
     _, rows = read(folder, "network_benchmark")
     print("## Network 7-2-7-1\n\nMilliseconds (effective GFLOP/s of the convolutions, share of the peak); planned memory is "
@@ -137,7 +156,7 @@ def compile_time(folder):
 def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
-    for section in (machine, convolutions, network, data, compile_time):
+    for section in (machine, convolutions, forms, network, data, compile_time):
         section(pathlib.Path(sys.argv[1]))
 
 

@@ -146,6 +146,12 @@ class plan_simulator {
     const int id = s.node;
     const graph_node& node = g_.nodes[id];
     const auto shapes = g_.inputs_of(id);
+    if (s.recompute) {
+      for (int i = 0; i < node.inputs.size(); ++i)
+        read_value(s.inputs[i], node.inputs[i], "recomputation reads");
+      if (s.output < 0) return expect(false, "no output to recompute", id);
+      return fill(region_of(s.output, value_bytes(id)), value_of(id));
+    }
     ++backward_steps_[id];
     expect(s.backward, "a forward step among the backward ones", id);
     const auto check_reads = [&](bool after) {

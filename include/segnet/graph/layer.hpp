@@ -18,6 +18,10 @@
 //   constexpr layer_workspace workspace(std::span<const shape> inputs, bool backward) const;   scratch
 //   static constexpr bool in_place = true;             the output may overwrite the only input
 //   static constexpr bool gradient_in_place = true;    the only input's gradient may overwrite the output's
+//   static constexpr bool recomputes = true;   training need not keep the output for other layers'
+//   backward(): template <class Backend> void recompute(const forward_context<Backend>&) const;
+//                                              writes it again, from the input, which this one's own
+//                                              backward() needs anyway, and from what forward() saved
 //   static constexpr bool normalises_over_batch = true;    training needs two values per channel or more
 //
 // More members let the passes (graph/passes.hpp) work without knowing any layer by name:
@@ -177,6 +181,14 @@ template <layer L>
 constexpr bool gradient_in_place(const L&) {
   if constexpr (requires { L::gradient_in_place; })
     return L::gradient_in_place;
+  else
+    return false;
+}
+
+template <layer L>
+constexpr bool recomputes(const L& l) {
+  if constexpr (requires { L::recomputes; })
+    return L::recomputes && needs_of(l).inputs && !needs_of(l).output;
   else
     return false;
 }

@@ -20,6 +20,7 @@ inline constexpr short external_buffer = -2;  ///< the caller's input images
 struct step {
   short node = -1;
   bool backward = false;
+  bool recompute = false;  ///< among the backward steps: writes the node's output once more
   short inputs[max_inputs] = {no_buffer, no_buffer, no_buffer, no_buffer};
   short output = no_buffer;
   short pooled = no_buffer;  ///< a second output: the value of the node's `pooled`
@@ -32,12 +33,12 @@ struct step {
   int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
 };
 
-inline constexpr int max_steps = 2 * max_nodes;
-inline constexpr int max_buffers = 4 * max_nodes;
+inline constexpr int max_steps = 3 * max_nodes;
+inline constexpr int max_buffers = 5 * max_nodes;
 
 template <int MaxSteps, int MaxBuffers>
 struct basic_schedule {
-  fixed_vector<step, MaxSteps> steps;  ///< forward steps, then backward steps
+  fixed_vector<step, MaxSteps> steps;  ///< forward steps, then backward steps with recomputations among them
   int forward_steps = 0;
   fixed_vector<planned_buffer, MaxBuffers> buffers;
   std::size_t bytes_per_image = 0;
@@ -81,6 +82,7 @@ class scheduler {
  public:
   constexpr scheduler(const Graph& g, schedule_options options) : g_(g), options_(options) {
     for (short& buffer : gradient_buffer_) buffer = no_buffer;
+    for (short& buffer : recomputed_buffer_) buffer = no_buffer;
   }
 
   constexpr schedule run() {
@@ -126,10 +128,27 @@ class scheduler {
         // What backward() reads again lives until then.
         const backward_needs needs = needs_of(l);
         if (needs.inputs)
-          for (int input : g_.nodes[id].inputs) extend(input, backward_time_[id]);
+          for (int input : g_.nodes[id].inputs)
+            if (!recomputed(input)) extend(input, backward_time_[id]);
         if (needs.output) extend(id, backward_time_[id]);
       });
     }
+  }
+  /// Whether a value that backward() reads is computed again instead of kept. Not where the first backward
+  /// step wants it, and only from an input that is kept.
+  constexpr bool recomputed(int id) const {
+    if (!can_recompute(id)) return false;
+    for (int input : g_.nodes[id].inputs)
+      if (can_recompute(input)) return false;
+    for (int input : g_.nodes[g_.output].inputs)
+      if (input == id) return false;
+    return id != g_.output;
+  }
+  constexpr bool can_recompute(int id) const {
+    bool can = false;
+    if (id > 0 && options_.training && has_gradient_[id])
+      g_.visit(id, [&](const auto& l) { can = recomputes(l); });
+    return can;
   }
   constexpr void extend(int node, int time) { last_use_[node] = std::max(last_use_[node], time); }
 
@@ -204,7 +223,10 @@ class scheduler {
         add_scratch(s, workspace_of<Backend>(l, g_.inputs_of(id), true), time);
         for (int i = 0; i < node.inputs.size(); ++i) {
           const int input = node.inputs[i];
-          if (!needs.inputs) s.inputs[i] = no_buffer;
+          if (!needs.inputs)
+            s.inputs[i] = no_buffer;
+          else if (recomputed(input))
+            s.inputs[i] = recompute(input, time);
           if (!has_gradient_[input]) continue;
           short& gradient = gradient_buffer_[input];
           s.accumulate[i] = gradient != no_buffer;
@@ -220,6 +242,21 @@ class scheduler {
     }
     out_.input_gradient = gradient_buffer_[0];
     if (out_.input_gradient >= 0) out_.buffers[out_.input_gradient].last = end_time_;
+  }
+
+  /// The buffer that holds a recomputed value at a time; the first to ask adds the step that fills it.
+  constexpr short recompute(int id, int time) {
+    short& buffer = recomputed_buffer_[id];
+    if (buffer == no_buffer) {
+      buffer = new_buffer(value_bytes(id), time, time);
+      step s = out_.steps[forward_time_[id]];
+      s.backward = s.recompute = true;
+      s.workspace = no_buffer;
+      s.output = buffer;
+      out_.steps.push_back(s);
+    }
+    out_.buffers[buffer].last = time;
+    return buffer;
   }
 
   constexpr void add_scratch(step& s, const layer_workspace& need, int time) {
@@ -247,6 +284,7 @@ class scheduler {
   bool has_gradient_[max_nodes]{};
   short value_buffer_[max_nodes]{};
   short gradient_buffer_[max_nodes]{};
+  short recomputed_buffer_[max_nodes]{};
 };
 
 }  // namespace detail

@@ -21,6 +21,7 @@ struct batch_norm {
   static constexpr std::string_view type_name = "batch_norm";
   static constexpr backward_needs needs{.inputs = true};
   static constexpr bool gradient_in_place = true;
+  static constexpr bool recomputes = true;
   static constexpr bool folds = true;
   static constexpr bool normalises_over_batch = true;
 
@@ -72,6 +73,13 @@ struct batch_norm {
     else
       ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3],
                                         static_cast<T>(epsilon), act, ctx.output.data);
+  }
+
+  template <class Backend>
+  void recompute(const forward_context<Backend>& ctx) const {
+    const auto& x = ctx.inputs[0];
+    ctx.backend->batch_norm_apply(x.rows(), x.dims.c, x.data, ctx.parameters[0], ctx.parameters[1], ctx.saved,
+                                  ctx.saved + x.dims.c, act, ctx.output.data);
   }
 
   template <class Backend>

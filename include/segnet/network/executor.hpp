@@ -60,6 +60,10 @@ class executor {
   void backward(bool accumulate) const {
     for (int i = plan_.forward_steps; i < plan_.steps.size(); ++i) {
       const step& s = plan_.steps[i];
+      if (s.recompute) {
+        recompute(s);
+        continue;
+      }
       const graph_node& node = g_.nodes[s.node];
       backward_context<Backend> ctx;
       const auto shapes = g_.inputs_of(s.node);
@@ -85,6 +89,18 @@ class executor {
   scalar* data(short buffer) const { return reinterpret_cast<scalar*>(bytes(buffer)); }
 
  private:
+  void recompute(const step& s) const {
+    forward_context<Backend> ctx;
+    const auto shapes = g_.inputs_of(s.node);
+    ctx.input_shapes = shapes;
+    fill(ctx, s);
+    ctx.training = true;
+    ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
+    g_.visit(s.node, [&](const auto& l) {
+      if constexpr (requires { l.recompute(ctx); }) l.recompute(ctx);
+    });
+  }
+
   std::byte* bytes(short buffer) const {
     if (buffer < 0) return nullptr;
     return memory_.arena + plan_.buffers[buffer].offset * static_cast<std::size_t>(batch_);

@@ -45,6 +45,12 @@ constexpr bool rows_form_fits(const product_geometry& p) {
          p.kernel_h <= 7 && (!p.transposed || (p.stride == 1 && p.channels % 2 == 0));
 }
 
+/// Whether Winograd's forms fit, and their transforms have a chance to pay.
+constexpr bool winograd_form_fits(const product_geometry& p) {
+  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 &&
+         (p.columns >= 24 || p.columns == 8) && p.channels <= max_winograd_channels;
+}
+
 /// Whether the dot form fits, which has code for these sizes of images only.
 constexpr bool dot_form_fits(const product_geometry& p) {
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.same && p.out_h == p.out_w &&
@@ -67,9 +73,7 @@ constexpr double direct_cost(const product_geometry& p) {
 
 constexpr product_form choose_form(const product_geometry& p) {
   if (dot_form_fits(p) && p.channels >= 64) return product_form::dot;
-  const bool winograd = p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 &&
-                        (p.columns >= 24 || p.columns == 8) && p.channels <= max_winograd_channels;
-  if (winograd) {
+  if (winograd_form_fits(p)) {
     const double two = winograd_cost(p, 2), four = winograd_cost(p, 4);
     if (std::min(two, four) < direct_cost(p))
       return four <= two ? product_form::winograd_4 : product_form::winograd_2;

@@ -103,6 +103,17 @@ class basic_cpu {
                                {running_mean, running_var, saved_mean, saved_inv_std}, act, y, memory.shared);
   }
 
+  /// y of batch_norm_forward() once more, from what it saved.
+  void batch_norm_apply(std::size_t rows, int channels, const T* x, const T* gamma, const T* beta,
+                        const T* saved_mean, const T* saved_inv_std, activation act, T* y) {
+    detail::scale_rows(
+        pool_, rows, channels, x,
+        [&](std::size_t c) {
+          return detail::scale_and_shift(gamma[c], beta[c], saved_mean[c], saved_inv_std[c]);
+        },
+        act, y);
+  }
+
   void batch_norm_inference(std::size_t rows, int channels, const T* x, const T* gamma, const T* beta,
                             const T* running_mean, const T* running_var, T epsilon, activation act, T* y) {
     detail::scale_rows(

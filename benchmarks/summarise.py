@@ -121,7 +121,7 @@ def forms(folder):
               [(*key, *(show(cells.get(name)) for name in names)) for key, cells in layers.items()])
         chosen, best = (sum(pick(cells.values())["count"] * pick(cells.values()).seconds for cells in layers.values()) for pick in (
             lambda rows: next(row for row in rows if row["chosen"]), lambda rows: min(rows, key=lambda row: row.seconds)))
-        print(f"All layers of the network: {1e3 * chosen:.1f} ms as chosen, {1e3 * best:.1f} ms with the fastest form of each.\n")
+        print(f"All of these: {1e3 * chosen:.1f} ms as chosen, {1e3 * best:.1f} ms with the fastest form of each.\n")
 
 
 def network(folder):

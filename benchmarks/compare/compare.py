@@ -7,6 +7,7 @@ pictures, in turn, in one run. Frameworks that are not installed are left out.
 
 Debian's python3-torch and what requirements.txt names, from PyPI:
 
+    apt-get install python3-torch python3-venv
     /usr/bin/python3 -m venv --system-site-packages runs/venv
     runs/venv/bin/pip install -r benchmarks/compare/requirements.txt
     PYTHON=runs/venv/bin/python benchmarks/compare/run
@@ -171,7 +172,7 @@ class Comparison:
         ours = [run[field] for run in self.runs.get((job, threads, SEGNET), [])]
         for candidate in self.candidates(job):
             values = [run[field] for run in self.runs.get((job, threads, candidate), [])]
-            if values and len(values) == len(ours):
+            if values:  # fewer where a later round failed
                 yield candidate, values, [a / b for a, b in zip(values, ours)]
 
     def median(self, job, threads, candidate, field):

@@ -8,6 +8,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <cmath>
+#include <limits>
+
 using namespace segnet;
 using namespace segnet::reference;
 
@@ -57,4 +60,26 @@ TEMPLATE_TEST_CASE("cpu: a convolution pools what it writes", "[backend]", float
                                    nullptr);
           CHECK(pooled == expected);
         }
+}
+
+TEMPLATE_TEST_CASE("cpu: pooling keeps a NaN, wherever it stands in the window", "[backend]", float, double) {
+  using T = TestType;
+  const conv2d_geometry g = convolution(2, 2, 1, 8, 1, 1);
+  const std::vector<T> weight(8, T{1});
+  basic_cpu<T> backend(1);
+  workspace<T> memory(basic_cpu<T>::conv2d_forward_workspace(g), 1);
+  for (std::size_t place = 0; place < 4; ++place) {
+    std::vector<T> x{1, 2, 3, 4}, y(32), pooled(8), alone(8);
+    std::vector<std::uint8_t> index(8);
+    x[place] = std::numeric_limits<T>::quiet_NaN();
+    const conv2d_source<T> source{x.data(), 1, 1};
+    backend.conv2d_forward(g, 1, {&source, 1}, weight.data(), {.pooled = pooled.data()}, y.data(),
+                           memory.get());
+    backend.max_pool_forward({2, 2, 8, 1, 1, 2, 2}, 1, y.data(), alone.data(), index.data());
+    for (std::size_t c = 0; c < 8; ++c) {
+      CHECK(std::isnan(pooled[c]));
+      CHECK(std::isnan(alone[c]));
+      CHECK(index[c] == place);
+    }
+  }
 }

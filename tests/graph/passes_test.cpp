@@ -78,6 +78,7 @@ TEST_CASE("the inference graph: batch-norm is gone", "[graph]") {
   CHECK(inferred.nodes[find(inferred, "encoder.0.pool")].writer == find(inferred, "encoder.0.conv2"));
   CHECK(reads(inferred, "encoder.1.conv1", 0) == find(inferred, "encoder.0.pool"));
   CHECK(reads(inferred, "decoder.0.conv1", 0) == find(inferred, "encoder.0.conv2"));
+  CHECK_FALSE(dead(inferred, "encoder.1.conv1"));
   CHECK_FALSE(dead(inferred, "probability"));
 }
 
@@ -164,6 +165,23 @@ TEST_CASE("pooling is fused into the convolution that it reads", "[graph]") {
   // Training keeps every pooling as a layer of its own.
   const auto training = training_graph(g.finish());
   CHECK(training.nodes[find(training, "p1")].writer == -1);
+}
+
+TEST_CASE("a ReLU beside a fused pooling takes none of its readers with it", "[graph]") {
+  graph_builder g;
+  const value x = g("conv", conv2d{.channels = 4}, g.input({8, 8, 2}));
+  const value pooled = g("pool", max_pool{2}, x);
+  const value activated = g("relu", relu{}, x);
+  const value after = g("after", conv2d{.channels = 4, .kernel = 1}, activated);
+  const value small = g("small", max_pool{2}, activated);
+  g.output(g("joined", concat{}, g("up", upsample{2}, g("both", add{}, pooled, small)), after));
+  const auto inference = inference_graph(g.finish());
+  CHECK(dead(inference, "relu"));
+  CHECK(reads(inference, "after", 0) == find(inference, "conv"));
+  CHECK(reads(inference, "small", 0) == find(inference, "conv"));
+  CHECK_FALSE(dead(inference, "after"));
+  CHECK_FALSE(dead(inference, "small"));
+  CHECK(inference.nodes[find(inference, "small")].writer == -1);
 }
 
 TEST_CASE("a batch-norm's own activation survives folding", "[graph]") {

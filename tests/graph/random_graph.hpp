@@ -36,6 +36,15 @@ inline auto random_graph(std::uint64_t seed, int layers) {
         values.push_back(g(conv2d{.channels = 1 + random.below(4), .bias = random.chance(0.5)}, x));
         break;
       case 2:
+        if (s.h % 2 == 0 && s.w % 2 == 0 && random.chance(0.5)) {  // what an encoder's level ends with
+          value v = g(conv2d{.channels = 1 + random.below(3)}, x);
+          if (random.chance(0.5)) v = g(batch_norm{}, v);
+          value skip = g(relu{}, v);
+          if (random.chance(0.5)) skip = g(conv2d{.channels = 2, .kernel = 1}, skip);
+          values.push_back(g(concat{}, skip, g(upsample{2}, g(max_pool{2}, v))));
+          if (random.chance(0.3)) values.push_back(v);
+          break;
+        }
         values.push_back(g(conv2d{.channels = 2, .kernel = 1, .stride = 1 + random.below(2)}, x));
         break;
       case 3:

@@ -84,6 +84,19 @@ TEST_CASE("inference frees what training keeps", "[graph]") {
   CHECK(make_schedule<cpu>(graph, {.training = true}).bytes_per_image >= 6 * one);
 }
 
+TEST_CASE("training recomputes what batch-norm writes instead of keeping it", "[graph]") {
+  graph_builder g;
+  value x = g.input({32, 32, 4});
+  for (int i = 0; i < 4; ++i) x = g(relu{}, g(batch_norm{}, g(conv2d{.channels = 4}, x)));
+  g.output(g(conv2d{.channels = 4}, x));
+  const schedule plan = make_schedule<cpu>(training_graph(g.finish()), {});
+  // All but the last, which the first backward step reads.
+  CHECK(std::count_if(plan.steps.begin(), plan.steps.end(), [](const step& s) { return s.recompute; }) == 3);
+  constexpr std::size_t one = 32 * 32 * 4 * sizeof(float);
+  // The convolutions' outputs, the last batch-norm's, the logits, two gradients; a recomputed value later.
+  CHECK(plan.bytes_per_image <= 8 * one);
+}
+
 TEST_CASE("a network without parameters has nothing to go back through", "[graph]") {
   graph_builder g;
   g.output(g(max_pool{2}, g.input({4, 4, 2})));

@@ -14,6 +14,9 @@ namespace segnet {
 
 enum class activation : unsigned char { none, relu };
 
+/// Convolutions have at most so many rows and columns of taps.
+inline constexpr int max_kernel = 32;
+
 /// The static facts of one 2-d convolution. Sizes in pixels; h and w are those of the convolution's input
 /// as it sees it, that is after an upsampling that a source asks for.
 struct conv2d_geometry {
@@ -59,10 +62,12 @@ struct conv2d_epilogue {
   /// What has to be applied before the pooling, and the activation that is left for afterwards.
   constexpr conv2d_epilogue before_pooling() const {
     conv2d_epilogue first = *this;
-    if (pools_first) first.act = activation::none;
+    if (activates_after_pooling()) first.act = activation::none;
     return first;
   }
-  constexpr bool activates_after_pooling() const { return pools_first && act == activation::relu; }
+  constexpr bool activates_after_pooling() const {
+    return pooled != nullptr && pools_first && act == activation::relu;
+  }
 };
 
 /// Scratch memory that a primitive asks for, in elements of T: so much for each thread, and so much in all,

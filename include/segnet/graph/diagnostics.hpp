@@ -21,6 +21,7 @@ enum class graph_error {
   shape_must_be_positive,
   channels_must_be_positive,
   kernel_and_stride_must_be_positive,
+  kernel_too_large,  ///< max_kernel
   kernel_larger_than_padded_input,
   pooling_needs_input_divisible_by_window,
   pooling_window_too_large,

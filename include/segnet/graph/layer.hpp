@@ -21,7 +21,8 @@
 //   static constexpr bool recomputes = true;   training need not keep the output for other layers'
 //   backward(): template <class Backend> void recompute(const forward_context<Backend>&) const;
 //                                              writes it again, from the input, which this one's own
-//                                              backward() needs anyway, and from what forward() saved
+//                                              backward() needs anyway, and from what forward() saved;
+//                                              there is neither workspace nor statistics
 //   static constexpr bool normalises_over_batch = true;    training needs two values per channel or more
 //
 // More members let the passes (graph/passes.hpp) work without knowing any layer by name:
@@ -41,7 +42,8 @@
 //   static constexpr bool accepts_max_pool = true;
 //                                              also writes forward_context::pooled, where it is given: the
 //                                              maximum of each 2 x 2 pixels of its output; before the
-//                                              activation where the member `bool pools_first` is set
+//                                              activation where the member `bool pools_first` is set; has
+//                                              `activation act` too
 //   constexpr int pooling_window() const;      takes the maximum over windows that do not overlap
 //   static constexpr bool folds = true;        is y = scale * x + shift per channel, in inference, with
 //   template <class T> void folded(const T* const* parameters, int channel, T& scale, T& shift) const;
@@ -218,7 +220,7 @@ concept takes_folding = requires {
   requires L::accepts_folded_batch_norm;
 };
 template <class L>
-concept takes_pooling = requires(L l) {
+concept takes_pooling = takes_activation<L> && requires(L l) {
   requires L::accepts_max_pool;
   l.pools_first = true;
 };

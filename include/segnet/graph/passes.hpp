@@ -37,6 +37,27 @@ constexpr void replace(Graph& g, int from, int to) {
   g.nodes[from].dead = true;
 }
 
+/// The activation that a node is and that its producer could apply; none for another layer, and for -1.
+template <class Graph>
+constexpr activation activation_of(const Graph& g, int id) {
+  activation act = activation::none;
+  if (id > 0)
+    g.visit(id, [&](const auto& l) {
+      if constexpr (is_activation<std::remove_cvref_t<decltype(l)>>) act = l.fuses_as;
+    });
+  return act;
+}
+
+/// The first reader of a value beside a known one; -1 where only the network's output is left.
+template <class Graph>
+constexpr int reader_beside(const Graph& g, int value, int known) {
+  for (int id = 1; id < g.nodes.size(); ++id)
+    if (!g.nodes[id].dead && id != known)
+      for (int input : g.nodes[id].inputs)
+        if (input == value) return id;
+  return -1;
+}
+
 }  // namespace detail
 
 /// Marks everything dead that the output does not depend on.
@@ -98,10 +119,7 @@ constexpr void fuse_activations(Graph& g) {
   const detail::use_counts uses = detail::count_uses(g);
   for (int id = 1; id < g.nodes.size(); ++id) {
     if (g.nodes[id].dead) continue;
-    activation act = activation::none;
-    g.visit(id, [&](const auto& l) {
-      if constexpr (detail::is_activation<std::remove_cvref_t<decltype(l)>>) act = l.fuses_as;
-    });
+    const activation act = detail::activation_of(g, id);
     const int producer = g.nodes[id].inputs[0];
     if (act == activation::none || uses.of[producer] != 1) continue;
     g.visit(producer, [&](auto& l) {
@@ -157,28 +175,26 @@ template <class Graph>
 constexpr void fuse_pooling(Graph& g) {
   const detail::use_counts uses = detail::count_uses(g);
   for (int id = 1; id < g.nodes.size(); ++id) {
-    if (g.nodes[id].dead) continue;
+    if (g.nodes[id].dead || g.nodes[id].inputs.size() != 1) continue;
     const int producer = g.nodes[id].inputs[0];
+    const shape read = g.nodes[producer].dims;
     int window = 0;
     g.visit(id, [&](const auto& l) {
       if constexpr (detail::is_pooling<std::remove_cvref_t<decltype(l)>>) window = l.pooling_window();
     });
-    if (window != 2 || g.nodes[producer].pooled >= 0) continue;
+    if (window != 2 || read.h % 2 != 0 || read.w % 2 != 0 || g.nodes[producer].pooled >= 0 ||
+        g.nodes[id].dims != shape{read.h / 2, read.w / 2, read.c})
+      continue;
     g.visit(producer, [&](auto& l) {
       if constexpr (detail::takes_pooling<std::remove_cvref_t<decltype(l)>>) {
         g.nodes[producer].pooled = id;
         g.nodes[id].writer = producer;
         if (l.act != activation::none || uses.of[producer] != 2) return;
-        for (int reader = 1; reader < g.nodes.size(); ++reader) {
-          const graph_node& node = g.nodes[reader];
-          if (node.dead || reader == id || node.inputs.size() != 1 || node.inputs[0] != producer) continue;
-          g.visit(reader, [&](const auto& other) {
-            if constexpr (detail::is_activation<std::remove_cvref_t<decltype(other)>>) l.act = other.fuses_as;
-          });
-          if (l.act == activation::none) continue;
-          l.pools_first = true;
-          detail::replace(g, reader, producer);
-        }
+        const int other = detail::reader_beside(g, producer, id);
+        l.act = detail::activation_of(g, other);
+        if (l.act == activation::none) return;
+        l.pools_first = true;
+        detail::replace(g, other, producer);
       }
     });
   }

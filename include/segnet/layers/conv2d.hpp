@@ -36,6 +36,8 @@ struct conv2d {
     if (channels <= 0) return {graph_error::channels_must_be_positive, {kernel, kernel, channels}};
     if (kernel <= 0 || stride <= 0)
       return {graph_error::kernel_and_stride_must_be_positive, {kernel, stride, channels}};
+    if (kernel > max_kernel)
+      return {graph_error::kernel_too_large, {kernel, kernel, channels}, {max_kernel, max_kernel, channels}};
     const shape first = seen(in, 0);
     for (int i = 1; i < static_cast<int>(in.size()); ++i)
       if (seen(in, i).h != first.h || seen(in, i).w != first.w)

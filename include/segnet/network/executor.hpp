@@ -7,6 +7,8 @@
 #include <segnet/network/parameters.hpp>
 
 #include <cstddef>
+#include <type_traits>
+#include <utility>
 
 namespace segnet::detail {
 
@@ -97,7 +99,13 @@ class executor {
     ctx.training = true;
     ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
     g_.visit(s.node, [&](const auto& l) {
-      if constexpr (requires { l.recompute(ctx); }) l.recompute(ctx);
+      if constexpr (requires { requires std::remove_cvref_t<decltype(l)>::recomputes; }) {
+        static_assert(
+            requires { l.recompute(std::as_const(ctx)); },
+            "a layer that recomputes has: template <class Backend> void "
+            "recompute(const forward_context<Backend>&) const");
+        l.recompute(std::as_const(ctx));
+      }
     });
   }
 

@@ -93,7 +93,7 @@ class checked_graph {
         tensors_(static_cast<std::size_t>(table_->entries.size())) {
     for (const parameter& p : table_->entries)
       if (!p.spec.trainable) initialise(p.spec, statistics_.span().subspan(p.offset, p.spec.size()), 1, 1);
-    locate<parameter_table, T>(*table_, parameters.data(), statistics_.data(), tensors_);
+    locate<T>(*table_, parameters.data(), statistics_.data(), tensors_);
   }
 
   /// The forward pass; returns sum(upstream * output).

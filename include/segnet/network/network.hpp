@@ -17,6 +17,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace segnet {
 
@@ -119,6 +120,7 @@ class network {
   /// Throws argument_error for a batch below 1, memory_error when the machine has too little memory.
   explicit network(network_options options = {}) : options_(checked(options)), backend_(options.threads) {
     require_memory();
+    tensors_.resize(static_cast<std::size_t>(facts::table.entries.size()));
     const auto batch = static_cast<std::size_t>(options_.batch);
     const auto threads = static_cast<std::size_t>(backend_.threads());
     if (options_.training) {
@@ -126,7 +128,7 @@ class network {
       gradients_ = aligned_buffer<scalar>(facts::table.trainable);
       statistics_ = aligned_buffer<scalar>(facts::table.statistics);
       saved_ = aligned_buffer<scalar>(facts::training_plan.saved_elements);
-      detail::locate<table_type, scalar>(facts::table, parameters_.data(), statistics_.data(), tensors_);
+      detail::locate<scalar>(facts::table, parameters_.data(), statistics_.data(), tensors_);
     }
     has_weights_ = options_.training || tensors_.empty();
     folded_ = aligned_buffer<scalar>(facts::inference_plan.folded);
@@ -223,16 +225,20 @@ class network {
   /// Gives a network made for inference its weights: `source(p)` says where the values of an entry of
   /// parameter_table() lie, in the order of its dimensions, of any alignment of whole scalars. They are not
   /// copied but read there by every infer(), until other weights are given or the network is gone; `owner` is
-  /// kept for as long. Where `source` throws, the network keeps the weights that it had. Throws
-  /// argument_error in a network for training, which has weights of its own.
+  /// kept for as long. Where `source` throws, the network keeps the weights that it had. A null pointer
+  /// throws argument_error. Throws argument_error in a network for training, which has weights of its own.
   template <class Source>
   void use_weights(Source&& source, std::shared_ptr<const void> owner = {}) {
     if (options_.training)
       throw argument_error("use_weights: this network was made for training: write to its values() instead");
     auto tensors = tensors_;
-    for (std::size_t e = 0; e < tensors.size(); ++e)
-      tensors[e] = source(facts::table.entries[static_cast<int>(e)]);
-    tensors_ = tensors;
+    for (std::size_t e = 0; e < tensors.size(); ++e) {
+      const parameter& p = facts::table.entries[static_cast<int>(e)];
+      tensors[e] = source(p);
+      if (tensors[e] == nullptr)
+        throw argument_error("use_weights: found no values of " + parameter_name(facts::training, p));
+    }
+    tensors_ = std::move(tensors);
     weights_owner_ = std::move(owner);
     has_weights_ = true;
     fold();
@@ -306,8 +312,6 @@ class network {
     return detail::executor<Backend, Graph, Plan, Table>(backend_, g, plan, table, blocks, batch);
   }
 
-  using table_type = std::remove_cvref_t<decltype(facts::table)>;
-
   network_options options_;
   Backend backend_;
   aligned_buffer<scalar> parameters_, gradients_, statistics_, saved_, folded_;
@@ -315,7 +319,9 @@ class network {
   aligned_buffer<scalar> shared_scratch_, thread_scratch_;
   std::size_t per_thread_ = 0;
   /// Where each entry of the table lies: in the flat buffers, or wherever use_weights() was told.
-  std::array<const scalar*, static_cast<std::size_t>(facts::table.entries.size())> tensors_{};
+  /// (A vector, since an array's size would need the whole plan where a mistake in the definition is
+  /// reported.)
+  std::vector<const scalar*> tensors_;
   std::shared_ptr<const void> weights_owner_;
   bool has_weights_ = false;
   images forward_images_;

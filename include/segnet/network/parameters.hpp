@@ -74,7 +74,7 @@ namespace detail {
 
 /// Writes where each entry of a table lies, in flat buffers of the trainable tensors and the others, to
 /// `pointers`.
-template <class Table, class T>
+template <class T, class Table>
 void locate(const Table& table, const T* parameters, const T* statistics, std::span<const T*> pointers) {
   for (std::size_t e = 0; e < pointers.size(); ++e) {
     const parameter& p = table.entries[static_cast<int>(e)];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which algorithm computes a convolution, decided from its geometry while compiling.
+// Which algorithm computes a convolution, decided from its geometry alone.
 #pragma once
 
 #include <segnet/core/primitives.hpp>
@@ -25,14 +25,17 @@ struct product_geometry {
   int kernel_h = 3, kernel_w = 3;
   int stride = 1;
   bool transposed = false;
-  bool same = false;  ///< forward, and padded by one zero on every side
+  bool same = false;   ///< forward, and padded by one zero on every side
+  bool flips = false;  ///< backward, with stride 1 and less padding than kernel: forward with flipped taps
 
   static constexpr product_geometry forward(const conv2d_geometry& g) {
     const bool same = g.pad_top == 1 && g.pad_left == 1 && g.h == g.out_h && g.w == g.out_w;
-    return {g.in_channels, g.out_channels, g.out_h, g.out_w, g.kernel_h, g.kernel_w, g.stride, false, same};
+    return {g.in_channels, g.out_channels, g.out_h, g.out_w, g.kernel_h,
+            g.kernel_w,    g.stride,       false,   same,    false};
   }
   static constexpr product_geometry backward_data(const conv2d_geometry& g) {
-    return {g.out_channels, g.in_channels, g.h, g.w, g.kernel_h, g.kernel_w, g.stride, true, false};
+    const bool flips = g.stride == 1 && g.pad_top < g.kernel_h && g.pad_left < g.kernel_w;
+    return {g.out_channels, g.in_channels, g.h, g.w, g.kernel_h, g.kernel_w, g.stride, true, false, flips};
   }
 };
 
@@ -41,8 +44,10 @@ inline constexpr int max_winograd_channels = 4096;
 
 /// Whether the rows form fits: its weights stay in the second-level cache, and the images are wide.
 constexpr bool rows_form_fits(const product_geometry& p) {
-  return p.kernel_w > 1 && p.out_w >= 24 && p.kernel_h * p.kernel_w * p.channels * p.columns <= 40000 &&
-         p.kernel_h <= 7 && (!p.transposed || (p.stride == 1 && p.channels % 2 == 0));
+  const auto pairs = static_cast<std::size_t>(p.channels) * static_cast<std::size_t>(p.columns);
+  return p.kernel_w > 1 && p.out_w >= 24 && p.kernel_h <= 7 &&
+         pairs * static_cast<std::size_t>(p.kernel_h * p.kernel_w) <= 40000 &&
+         (!p.transposed || (p.flips && p.channels % 2 == 0));
 }
 
 /// Whether Winograd's forms fit, and their transforms have a chance to pay.
@@ -66,7 +71,7 @@ constexpr double winograd_cost(const product_geometry& p, int m) {
   const auto tiles = static_cast<double>(((p.out_h + m - 1) / m) * ((p.out_w + m - 1) / m));
   return tiles * (0.57 * (m + 2) * (m + 2) + image / p.columns + result / p.channels) + weights;
 }
-/// Products with padding are left out there.
+/// The same for the direct form, which skips taps that meet padding.
 constexpr double direct_cost(const product_geometry& p) {
   return 0.57 * (3.0 * p.out_h - 2) * (3.0 * p.out_w - 2) + 30;
 }

@@ -12,8 +12,7 @@
 
 namespace segnet::detail {
 
-/// Kernels may have up to this many rows and columns; sources, this many.
-inline constexpr int max_kernel = 32;
+/// Sources of one convolution.
 inline constexpr int max_sources = 8;
 
 /// Which coordinate of the source a tap reads for an output coordinate, along one axis.

@@ -22,7 +22,7 @@ inline constexpr int max_pointwise_outputs = 4;
 
 constexpr bool pointwise_fits(const conv2d_geometry& g) {
   return g.kernel_h == 1 && g.kernel_w == 1 && g.stride == 1 && g.pad_top == 0 && g.pad_left == 0 &&
-         g.out_channels <= max_pointwise_outputs;
+         g.h == g.out_h && g.w == g.out_w && g.out_channels <= max_pointwise_outputs;
 }
 /// Whether the sources are one tensor that is read as it is.
 template <class T>

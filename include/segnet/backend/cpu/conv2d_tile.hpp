@@ -70,8 +70,7 @@ SEGNET_INLINE void finish_row(const typename V::scalar* sum, const tile_result<t
   for (; c + V::lanes <= to.columns; c += V::lanes) finish_packet(V::load(sum + c), to, c, out);
   if constexpr (V::lanes >= 8)
     if (c + V::lanes / 2 <= to.columns) {
-      const auto whole = V::load(sum + c);
-      finish_packet(V::low_half(whole), to, c, out);
+      finish_packet(V::load_half(sum + c), to, c, out);
       c += V::lanes / 2;
     }
   for (; c < to.columns; ++c) {
@@ -96,7 +95,7 @@ void finish_tile(const typename V::scalar* sums, const tile_result<typename V::s
         finish_packet(V::collapse(V::load(sums + v * V::lanes)), to, v * V::width, out);
       });
     } else {
-      alignas(64) T row[Packets * V::width + V::lanes];
+      alignas(64) T row[Packets * V::width];
       unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
         const auto value = V::collapse(V::load(sums + v * V::lanes));
         std::memcpy(row + v * V::width, &value, sizeof value);
@@ -142,8 +141,11 @@ void multiply_tile(const tile_term<typename Columns::scalar>* terms, int count,
                           SEGNET_INLINE_LAMBDA { return V::broadcast(pixel + c + u * V::depth); };
     for (; c + several * V::depth <= term->count; c += several * V::depth) run(several, load);
     for (; c + V::depth <= term->count; c += V::depth) run(one, load);
-    if (c < term->count)  // depth 2, odd: the panel's other lanes hold zeros
-      run(one, [&](const T* pixel, auto) SEGNET_INLINE_LAMBDA { return V::set(pixel[c]); });
+    if (c < term->count)  // depth 2, odd: nothing stands beside the last channel
+      run(one, [&](const T* pixel, auto) SEGNET_INLINE_LAMBDA {
+        const T pair[2] = {pixel[c], T{0}};
+        return V::broadcast(pair);
+      });
   }
 
   if constexpr (V::depth == 1)

@@ -26,7 +26,7 @@ struct weights_plan {
   static constexpr int block = 128;        // pixels
   static constexpr int wanted_tasks = 16;  // of a thin layer: then the pixels are cut into chunks too
 
-  int groups, panels;  // panels: an upper bound, as every source ends with a panel of its own
+  int groups, panels;  // panels: if there is one source; every source begins a panel of its own
   int kernel_rows;
 
   constexpr explicit weights_plan(const conv2d_geometry& g)
@@ -43,8 +43,8 @@ struct weights_plan {
   static constexpr std::size_t per_thread() { return std::size_t{block} * (max_group + panel); }
 };
 
-/// dW[Rows][Packets packets] += sum over pixels of dy[pixel][i] * x[pixel][...], the pixels of dy picked by
-/// index.
+/// sums[Rows][Packets packets] = the sum over pixels of dy[pixel][i] * x[pixel][...], the pixels of dy picked
+/// by index.
 template <class V, int Rows, int Packets>
 void multiply_weights_tile(const typename V::scalar* dy, int dy_step, const std::uint8_t* index,
                            const typename V::scalar* x, int count, typename V::scalar* sums) {

@@ -34,9 +34,9 @@ struct winograd_plan {
 
   constexpr int panels() const { return (columns + width - 1) / width; }
 
-  /// Channels of one row of transformed data: whole lines of the cache, and not a power of two of them, lest
-  /// the rows fight for the same places in the first-level cache. The same goes for the steps below.
-  constexpr int row() const { return (channels + 15) / 16 * 16 + 16; }
+  /// Channels of one row of transformed data: an odd number of the cache's lines, lest the rows fight for the
+  /// same places in the first-level cache, with room for a last packet. The same goes for the steps below.
+  constexpr int row() const { return (((channels + 15) / 16 + 1) | 1) * 16; }
   static constexpr std::ptrdiff_t step(int count) { return std::ptrdiff_t{count} * width + 16; }
 
   constexpr std::size_t group_size() const {

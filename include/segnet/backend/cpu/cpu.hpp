@@ -17,8 +17,8 @@ namespace segnet {
 
 /// A backend's primitives on the CPU, in float or double. Pointers are dense and need no alignment; `batch`
 /// is the number of images. Nothing allocates after construction: scratch memory is the caller's, as large
-/// as the primitive's `..._workspace` function says. Results do not depend on the number of threads.
-/// One caller at a time.
+/// as the primitive's `..._workspace` function says and aligned as a double. Results of finite operands do
+/// not depend on the number of threads. One caller at a time.
 template <class T>
 class basic_cpu {
  public:

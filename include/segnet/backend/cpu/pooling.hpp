@@ -28,7 +28,7 @@ SEGNET_INLINE void max_pool_window(const T* window, int rows, int columns, std::
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < columns; ++j) {
         const auto value = load<l>(window + i * row_step + static_cast<std::size_t>(j) * channels + c);
-        const auto more = value > best;
+        const auto more = (value > best) | (value != value);  // NaN, too
         best = more ? value : best;
         if constexpr (Index) place = more ? broadcast<l>(place_type{i * side + j}) : place;
       }

@@ -65,18 +65,20 @@ struct simd {
   static SEGNET_INLINE packet set(T a) { return Eigen::internal::pset1<packet>(a); }
   static SEGNET_INLINE packet zero() { return set(T{0}); }
   static SEGNET_INLINE packet add(packet a, packet b) { return Eigen::internal::padd(a, b); }
-  /// max(a, 0), lane by lane; keeps NaN.
-  static SEGNET_INLINE packet relu(packet a) { return a < zero() ? zero() : a; }
   /// a * b + c, fused where the machine can.
   static SEGNET_INLINE packet madd(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
 
+  /// As many elements as half of the lanes, as one of the compiler's vectors.
+  static SEGNET_INLINE auto load_half(const T* p) {
+    decltype(low_half(packet{})) low;
+    std::memcpy(&low, p, sizeof low);
+    return low;
+  }
   /// The first half of the lanes from memory, zeros in the others.
   static SEGNET_INLINE packet load_low(const T* p) {
-    using half = decltype(low_half(packet{}));
-    half low;
-    std::memcpy(&low, p, sizeof low);
+    const auto low = load_half(p);
     return [low]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-      return packet(__builtin_shufflevector(low, half{}, i...));
+      return packet(__builtin_shufflevector(low, decltype(low_half(packet{})){}, i...));
     }
     (std::make_integer_sequence<int, lanes>{});
   }

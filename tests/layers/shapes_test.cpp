@@ -43,6 +43,8 @@ static_assert(infer(conv2d{.channels = 5, .stride = 0}, s).error ==
 static_assert(infer(max_pool{16}, shape{32, 16, 3}).value == shape{2, 1, 3});
 static_assert(infer(max_pool{17}, shape{17, 17, 3}).error == graph_error::pooling_window_too_large);
 static_assert(infer(concat{}, s).error == graph_error::wrong_number_of_inputs);
+static_assert(infer(conv2d{.channels = 5, .kernel = max_kernel + 1}, s).error ==
+              graph_error::kernel_too_large);
 static_assert(infer(conv2d{.channels = 5, .kernel = 10, .pad = padding::valid}, s).error ==
               graph_error::kernel_larger_than_padded_input);
 static_assert(infer(conv2d{.channels = 5}, s, shape{9, 4, 3}).error ==

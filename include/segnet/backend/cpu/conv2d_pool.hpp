@@ -24,7 +24,7 @@ SEGNET_INLINE void pool_block(const gather_product<T>& p, std::ptrdiff_t row, in
         auto most = load<l>(from[0]);
         for (T* at : from) {
           const auto value = load<l>(at);
-          most = (value > most) | (value != value) ? value : most;  // keeps NaN
+          most = ((value > most) | (value != value)) ? value : most;  // keeps NaN
           const auto zero = broadcast<l>(T{0});
           if (activates) store<l>(at, value < zero ? zero : value);
         }

@@ -95,7 +95,7 @@ void finish_tile(const typename V::scalar* sums, const tile_result<typename V::s
         finish_packet(V::collapse(V::load(sums + v * V::lanes)), to, v * V::width, out);
       });
     } else {
-      alignas(64) T row[Packets * V::width];
+      alignas(64) T row[std::max(Packets * V::width, V::lanes)];
       unroll<Packets>([&](auto v) SEGNET_INLINE_LAMBDA {
         const auto value = V::collapse(V::load(sums + v * V::lanes));
         std::memcpy(row + v * V::width, &value, sizeof value);

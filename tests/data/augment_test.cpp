@@ -129,6 +129,47 @@ TEST_CASE("A warp agrees with a plain reference", "[data]") {
     }
 }
 
+TEST_CASE("Labels follow the picture, and are unknown where it is only a reflection", "[data]") {
+  const int h = 11, w = 13;
+  random_stream random{6};
+  std::vector<std::uint8_t> source(3 * h * w, 77);  // every third value is a label
+  for (std::size_t i = 0; i < source.size(); i += 3) source[i] = static_cast<std::uint8_t>(random.below(11));
+  const auto at = [&](int y, int x) -> int {
+    const bool inside = x >= 0 && x < w && y >= 0 && y < h;
+    return inside ? source[static_cast<std::size_t>(3 * (y * w + x))] : ignored_label;
+  };
+  const auto warped = [&](const affine& a) {
+    std::vector<std::uint8_t> labels(h * w);
+    warp_labels(source.data(), 3, h, w, a, labels.data());
+    return labels;
+  };
+  const auto same = warped({}), flipped = warped(make_affine(w, h, true, 1.0, 0.0, 0.0, 0.0)),
+             shifted = warped(make_affine(w, h, false, 1.0, 0.0, 2.0, -3.0));
+  const affine turn = make_affine(w, h, true, 1.3, 27 * degrees, 1.7, -2.2);
+  const auto turned = warped(turn);
+  for (int y = 0; y < h; ++y)
+    for (int x = 0; x < w; ++x) {
+      const auto i = static_cast<std::size_t>(y * w + x);
+      CHECK(same[i] == at(y, x));
+      CHECK(flipped[i] == at(y, w - 1 - x));
+      CHECK(shifted[i] == at(y + 3, x - 2));
+      const double sx =
+          static_cast<double>(turn.xx) * x + static_cast<double>(turn.xy) * y + static_cast<double>(turn.x0);
+      const double sy =
+          static_cast<double>(turn.yx) * x + static_cast<double>(turn.yy) * y + static_cast<double>(turn.y0);
+      CHECK(turned[i] == at(static_cast<int>(std::lround(sy)), static_cast<int>(std::lround(sx))));
+    }
+}
+
+TEST_CASE("A picture is warped the same with a mask and without", "[data]") {
+  const picture p = random_picture(9, 14);
+  const augmentation a{make_affine(14, 9, true, 1.1, 0.1, 1.0, 0.5), {10.0f, 1.1f, 0.9f}};
+  const result r(p, a);
+  std::vector<float> rgb(r.rgb.size());
+  apply_augmentation(p.source.data(), p.h, p.w, a, rgb.data(), nullptr);
+  CHECK(rgb == r.rgb);
+}
+
 TEST_CASE("Scaling enlarges the car", "[data]") {
   picture p{32, 32, std::vector<float>(4 * 32 * 32)};
   for (int y = 11; y < 21; ++y)

@@ -20,6 +20,18 @@ struct numbered_source {
   std::atomic<int> reads{0};
   int bad = -1;
 
+  /// Class numbers 0 to 9 in place of the masks.
+  picture_source labels(int count) {
+    picture_source labelled = source(count);
+    labelled.read = [read = labelled.read](int i) {
+      labelled_photo pair = read(i);
+      for (std::size_t p = 0; p < pair.mask.data.size(); ++p)
+        pair.mask.data[p] = static_cast<std::uint8_t>((p + static_cast<std::size_t>(i)) % 10);
+      return pair;
+    };
+    return labelled;
+  }
+
   picture_source source(int count) {
     return {count,
             [this](int i) {
@@ -45,6 +57,7 @@ struct copied {
   int epoch, number;
   std::vector<int> indices;
   std::vector<float> images, masks;
+  std::vector<std::uint8_t> labels;
   bool operator==(const copied&) const = default;
 };
 
@@ -52,7 +65,7 @@ std::vector<copied> take(loader& l, int batches) {
   std::vector<copied> all;
   for (int i = 0; i < batches; ++i) {
     const batch& b = l.next();
-    all.push_back({b.epoch, b.number, b.indices, b.images, b.masks});
+    all.push_back({b.epoch, b.number, b.indices, b.images, b.masks, b.labels});
   }
   return all;
 }
@@ -93,6 +106,83 @@ TEST_CASE("The number of workers changes nothing", "[data]") {
       CHECK(batches == expected);
     }
   }
+}
+
+TEST_CASE("A loader of labels delivers class numbers", "[data]") {
+  numbered_source numbers;
+  loader_options o = small();
+  o.shuffle = false, o.labels = true;
+  loader l(numbers.labels(6), o);
+  CHECK(l.labels());
+  const auto batches = take(l, 2);
+  CHECK(batches[0].masks.empty());
+  REQUIRE(batches[0].labels.size() == 4u * 8 * 12);
+  REQUIRE(batches[1].labels.size() == 2u * 8 * 12);
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t p = 0; p < 96; ++p) REQUIRE(batches[0].labels[96 * i + p] == (p + i) % 10);
+  CHECK(batches[0].images[3 * 17 + 1] == Approx(17.0 / 255));
+
+  o.labels = false;
+  loader masks(numbers.source(6), o);
+  CHECK(take(masks, 1)[0].labels.empty());
+}
+
+TEST_CASE("Labels at another size are class numbers of the source, never between two", "[data]") {
+  picture_source two{1,
+                     [](int) {
+                       labelled_photo pair{image(40, 30, 3), image(40, 30, 1, 3)};
+                       for (int y = 0; y < 30; ++y)
+                         for (int x = 17; x < 40; ++x) *pair.mask.at(x, y) = 9;
+                       return pair;
+                     },
+                     [](int) { return std::string("two"); }};
+  loader_options o = small();
+  o.labels = true, o.batch_size = 1;
+  loader l(two, o);
+  const auto labels = take(l, 1)[0].labels;
+  CHECK(std::count(labels.begin(), labels.end(), std::uint8_t{3}) == 8 * 5);
+  CHECK(std::count(labels.begin(), labels.end(), std::uint8_t{9}) == 8 * 7);
+}
+
+TEST_CASE("Labels depend on neither workers nor cache, and a resumed loader continues them", "[data]") {
+  loader_options o = small();
+  o.labels = true, o.augment = augment_options{.shift = 0.3, .rotation = 20.0};
+  std::vector<copied> expected;
+  for (const int workers : {1, 3})
+    for (const std::size_t cache : {std::size_t{0}, std::size_t{1} << 20}) {
+      numbered_source numbers;
+      o.workers = workers, o.cache_bytes = cache;
+      loader l(numbers.labels(10), o);
+      const auto batches = take(l, 8);
+      if (expected.empty()) expected = batches;
+      CHECK(batches == expected);
+    }
+  std::size_t unknown = 0, known = 0;
+  for (const copied& b : expected)
+    for (const std::uint8_t label : b.labels) {
+      REQUIRE((label < 10 || label == ignored_label));
+      ++(label == ignored_label ? unknown : known);
+    }
+  CHECK(unknown > 0);
+  CHECK(known > 2 * unknown);
+
+  // The pictures are those of a loader of masks: labels change no other draw.
+  numbered_source a, b;
+  o.labels = false;
+  loader masks(a.source(10), o);
+  CHECK(take(masks, 1)[0].images == expected[0].images);
+  o.labels = true, o.first_epoch = 1, o.first_batch = 2;
+  loader resumed(b.labels(10), o);
+  CHECK(take(resumed, 3) == std::vector<copied>(expected.begin() + 5, expected.end()));
+}
+
+TEST_CASE("Masks serve as labels of two classes", "[data]") {
+  numbered_source numbers;
+  loader_options o = small();
+  o.labels = true, o.shuffle = false;
+  loader l(masks_as_labels(numbers.source(4)), o);
+  const auto labels = take(l, 1)[0].labels;
+  for (std::size_t p = 0; p < labels.size(); ++p) REQUIRE(labels[p] == (p % 12 < 6 ? 1 : 0));
 }
 
 TEST_CASE("Every epoch shows each picture once, in an order of its own", "[data]") {

@@ -91,3 +91,22 @@ TEST_CASE("Resizing to the same size changes nothing, and 8-bit results are roun
   CHECK(resize(pair, 1, 1).data[0] == 11);  // 10.5
   CHECK_THROWS_AS(resize(pair, 0, 1), argument_error);
 }
+
+TEST_CASE("Labels are resized to the value at each pixel's centre", "[data]") {
+  random_stream random{8};
+  image labels(23, 17, 1);
+  for (std::uint8_t& v : labels.data) v = static_cast<std::uint8_t>(random.below(256));
+  for (const auto& [h, w] :
+       {std::pair{17, 23}, std::pair{5, 6}, std::pair{1, 1}, std::pair{40, 50}, std::pair{34, 7}}) {
+    const image small = resize_nearest(labels, h, w);
+    REQUIRE(small.width == w);
+    REQUIRE(small.height == h);
+    for (int y = 0; y < h; ++y)
+      for (int x = 0; x < w; ++x)
+        CHECK(*small.at(x, y) ==
+              *labels.at(static_cast<int>((x + 0.5) * 23 / w), static_cast<int>((y + 0.5) * 17 / h)));
+  }
+  CHECK(resize_nearest(labels, 17, 23) == labels);
+  CHECK_THROWS_AS(resize_nearest(labels, 0, 5), argument_error);
+  CHECK_THROWS_AS(resize_nearest(image(4, 4, 3), 2, 2), argument_error);
+}

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Augmentation: one affine warp of picture and mask together, then a change of colours. What is drawn depends
-// on a random_stream alone, so that {seed, epoch, index} gives the same picture on any thread.
+// Augmentation: one affine warp of picture and mask or labels together, then a change of colours. What is
+// drawn depends on a random_stream alone, so that {seed, epoch, index} gives the same picture on any thread.
 #pragma once
 
 #include <segnet/core/error.hpp>
+#include <segnet/core/label.hpp>
 #include <segnet/core/random.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <numbers>
 #include <string>
 
@@ -150,9 +152,9 @@ inline void change_colour(float* rgb, const colour_change& change) {
 
 /// Warps and recolours one picture. `source` holds h x w pixels of 4 floats in [0, 1]: red, green, blue and
 /// the mask's coverage. They lie together because one interpolation then serves all four, as one vector.
-/// Writes h x w x 3 to `rgb` and h x w to `mask`. Both are interpolated bilinearly: the mask stays a
-/// coverage, with soft edges, as area-averaging made it. Beyond the borders the picture is reflected without
-/// repeating its outermost pixels.
+/// Writes h x w x 3 to `rgb` and h x w to `mask`, or no mask where `mask` is null. Both are interpolated
+/// bilinearly: the mask stays a coverage, with soft edges, as area-averaging made it. Beyond the borders the
+/// picture is reflected without repeating its outermost pixels.
 ///
 /// The source is the picture at the network's size, not the photograph: decoding and shrinking a photograph
 /// costs tens of milliseconds, and this way it is done once. The price is one bilinear interpolation's blur.
@@ -160,7 +162,7 @@ inline void apply_augmentation(const float* source, int h, int w, const augmenta
                                float* mask) {
   const bool recolour = !a.colour.is_identity();
   for (int y = 0; y < h; ++y) {
-    for (int x = 0; x < w; ++x, rgb += 3, ++mask) {
+    for (int x = 0; x < w; ++x, rgb += 3) {
       const float sx = a.warp.xx * static_cast<float>(x) + a.warp.xy * static_cast<float>(y) + a.warp.x0;
       const float sy = a.warp.yx * static_cast<float>(x) + a.warp.yy * static_cast<float>(y) + a.warp.y0;
       const float left = std::floor(sx), upper = std::floor(sy);
@@ -175,9 +177,25 @@ inline void apply_augmentation(const float* source, int h, int w, const augmenta
       for (int c = 0; c < 4; ++c) value[c] = w00 * p00[c] + w01 * p01[c] + w10 * p10[c] + w11 * p11[c];
       if (recolour) change_colour(value, a.colour);
       rgb[0] = value[0], rgb[1] = value[1], rgb[2] = value[2];
-      *mask = value[3];
+      if (mask) *mask++ = value[3];
     }
   }
+}
+
+/// Class numbers under the warp of apply_augmentation(): each pixel takes the class of the source's nearest
+/// pixel, since between two class numbers there is nothing. What the warp brings in from beyond the borders
+/// is ignored_label: the picture shows a reflection there, which only looks like its class. Label i of the
+/// h x w of the source stands at source[i * stride]; writes h x w.
+inline void warp_labels(const std::uint8_t* source, std::ptrdiff_t stride, int h, int w, const affine& warp,
+                        std::uint8_t* labels) {
+  for (int y = 0; y < h; ++y)
+    for (int x = 0; x < w; ++x) {
+      const float sx = warp.xx * static_cast<float>(x) + warp.xy * static_cast<float>(y) + warp.x0;
+      const float sy = warp.yx * static_cast<float>(x) + warp.yy * static_cast<float>(y) + warp.y0;
+      const int u = static_cast<int>(std::floor(sx + 0.5f)), v = static_cast<int>(std::floor(sy + 0.5f));
+      const bool inside = u >= 0 && u < w && v >= 0 && v < h;
+      *labels++ = inside ? source[(static_cast<std::ptrdiff_t>(v) * w + u) * stride] : ignored_label;
+    }
 }
 
 }  // namespace segnet

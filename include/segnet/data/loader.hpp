@@ -30,12 +30,16 @@ struct batch {
   int count = 0;              ///< pictures; fewer than the batch size only at an epoch's end
   std::vector<float> images;  ///< count x height x width x 3, red, green, blue in [0, 1]
   std::vector<float> masks;   ///< count x height x width x 1, the covered part of each pixel in [0, 1]
-  std::vector<int> indices;   ///< which picture of the source each one is
+  /// count x height x width class numbers, ignored_label where none is known. A loader of labels fills these
+  /// and leaves the masks empty; any other does the reverse.
+  std::vector<std::uint8_t> labels;
+  std::vector<int> indices;  ///< which picture of the source each one is
 };
 
 struct loader_options {
   int height = 128, width = 128;  ///< the network's input size
   int batch_size = 8;
+  bool labels = false;     ///< the source's masks hold class numbers: fill batch::labels, not batch::masks
   bool shuffle = true;     ///< a new order in every epoch; off for validation
   bool drop_last = false;  ///< leave out an epoch's last batch when it is incomplete
   std::optional<augment_options> augment = std::nullopt;  ///< none for validation
@@ -57,7 +61,7 @@ class loader {
  public:
   loader(picture_source source, const loader_options& options)
       : options_(checked(options)),
-        cache_(std::move(source), options.height, options.width, options.cache_bytes),
+        cache_(std::move(source), options.height, options.width, options.cache_bytes, options.labels),
         next_{options.first_epoch, options.first_batch},
         slots_(static_cast<std::size_t>(options.prefetch) + 1),
         order_(static_cast<std::size_t>(cache_.size())) {
@@ -69,11 +73,8 @@ class loader {
       throw argument_error("loader: first_batch: found " + std::to_string(options_.first_batch) +
                            ", but an epoch has " + std::to_string(batches_per_epoch()) + " batches");
     if (next_.batch == batches_per_epoch()) next_ = {next_.epoch + 1, 0};
-    const auto pixels =
-        shape{options_.height, options_.width, 1}.size() * static_cast<std::size_t>(options_.batch_size);
     for (slot& s : slots_) {
-      s.content.images.resize(3 * pixels);
-      s.content.masks.resize(pixels);
+      set_pictures(s.content, options_.batch_size);
       s.content.indices.reserve(static_cast<std::size_t>(options_.batch_size));
     }
     order_epoch(next_.epoch);
@@ -93,6 +94,8 @@ class loader {
   int height() const { return options_.height; }
   int width() const { return options_.width; }
   int batch_size() const { return options_.batch_size; }
+  /// Do the batches hold labels instead of masks?
+  bool labels() const { return options_.labels; }
   int size() const { return cache_.size(); }
   /// How many of the size() pictures fit the cache's budget.
   int cached_pictures() const { return cache_.capacity(); }
@@ -164,6 +167,16 @@ class loader {
     if (options_.shuffle) shuffle(order_, random);
   }
 
+  void set_pictures(batch& b, int count) const {
+    const std::size_t pixels =
+        shape{options_.height, options_.width, 1}.size() * static_cast<std::size_t>(count);
+    b.images.resize(3 * pixels);
+    if (options_.labels)
+      b.labels.resize(pixels);
+    else
+      b.masks.resize(pixels);
+  }
+
   /// Prepares the slot of the next batch of the sequence; the lock is held.
   void open_batch() {
     slot& s = slot_of(opened_);
@@ -174,10 +187,7 @@ class loader {
     s.content.count = s.unfinished = std::min(options_.batch_size, cache_.size() - first);
     s.content.indices.assign(order_.begin() + first, order_.begin() + first + s.content.count);
     // Shrinking keeps the capacity: nothing is allocated after the first batches.
-    const std::size_t pixels =
-        shape{options_.height, options_.width, 1}.size() * static_cast<std::size_t>(s.content.count);
-    s.content.images.resize(3 * pixels);
-    s.content.masks.resize(pixels);
+    set_pictures(s.content, s.content.count);
     ++opened_;
     next_picture_ = 0;
     if (++next_.batch == batches_per_epoch()) {
@@ -224,21 +234,25 @@ class loader {
     const std::size_t pixels = picture.rgbm.pixels(), offset = pixels * static_cast<std::size_t>(i);
     for (std::size_t k = 0; k < source.size(); ++k)
       source[k] = static_cast<float>(picture.rgbm.data[k]) * (1.0f / 255.0f);
-    float *rgb = b.images.data() + 3 * offset, *mask = b.masks.data() + offset;
+    float* rgb = b.images.data() + 3 * offset;
+    float* mask = options_.labels ? nullptr : b.masks.data() + offset;
+    augmentation change;
     if (options_.augment) {
       static constexpr std::uint64_t augment_key = 0xa06;
       const random_stream random{options_.seed, augment_key, static_cast<std::uint64_t>(b.epoch),
                                  static_cast<std::uint64_t>(index)};
-      apply_augmentation(
-          source.data(), options_.height, options_.width,
-          draw_augmentation(*options_.augment, options_.width, options_.height, picture.pixel_aspect, random),
-          rgb, mask);
+      change =
+          draw_augmentation(*options_.augment, options_.width, options_.height, picture.pixel_aspect, random);
+      apply_augmentation(source.data(), options_.height, options_.width, change, rgb, mask);
     } else {
       for (std::size_t p = 0; p < pixels; ++p) {
         std::copy_n(source.data() + 4 * p, 3, rgb + 3 * p);
-        mask[p] = source[4 * p + 3];
+        if (mask) mask[p] = source[4 * p + 3];
       }
     }
+    if (options_.labels)
+      warp_labels(picture.rgbm.data.data() + 3, 4, options_.height, options_.width, change.warp,
+                  b.labels.data() + offset);
   }
 
   const loader_options options_;

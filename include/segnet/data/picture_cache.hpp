@@ -21,19 +21,21 @@
 
 namespace segnet {
 
-/// A photograph and its mask, area-averaged to the network's size.
+/// A photograph and its mask or labels at the network's size.
 struct small_picture {
-  image rgbm;                 ///< red, green, blue, and how much of the pixel the car covers (255 = all)
+  image rgbm;  ///< red, green, blue, and how much of the pixel the car covers (255 = all), or its class
   double pixel_aspect = 1.0;  ///< width over height of the part of the photograph that a pixel stands for
 };
 
 /// Shrinks a photograph and its mask to `height` x `width`. The mask becomes a soft coverage: that keeps
-/// where inside a pixel the outline runs, which a two-valued small mask would lose.
-inline small_picture shrink(const labelled_photo& pair, int height, int width) {
+/// where inside a pixel the outline runs, which a two-valued small mask would lose. With `labels`, the mask
+/// holds class numbers, and each pixel takes the one at its centre.
+inline small_picture shrink(const labelled_photo& pair, int height, int width, bool labels = false) {
   if (pair.photo.channels != 3 || pair.mask.channels != 1 || pair.photo.pixels() == 0 ||
       pair.photo.width != pair.mask.width || pair.photo.height != pair.mask.height)
     throw error("expected an RGB photograph and a one-channel mask of the same size");
-  const image photo = resize(pair.photo, height, width), mask = resize(pair.mask, height, width);
+  const image photo = resize(pair.photo, height, width);
+  const image mask = labels ? resize_nearest(pair.mask, height, width) : resize(pair.mask, height, width);
   small_picture result{image(width, height, 4), static_cast<double>(pair.photo.width) * height /
                                                     (static_cast<double>(pair.photo.height) * width)};
   for (std::size_t i = 0; i < mask.data.size(); ++i) {
@@ -48,8 +50,9 @@ inline small_picture shrink(const labelled_photo& pair, int height, int width) {
 /// threads.
 class picture_cache {
  public:
-  picture_cache(picture_source source, int height, int width, std::size_t budget_bytes)
-      : source_(std::move(source)), height_(height), width_(width) {
+  /// `labels`: the source's masks hold class numbers, see shrink().
+  picture_cache(picture_source source, int height, int width, std::size_t budget_bytes, bool labels = false)
+      : source_(std::move(source)), height_(height), width_(width), labels_(labels) {
     if (height < 1 || width < 1) throw argument_error("picture_cache: height and width must be positive");
     if (source_.size < 1) throw argument_error("picture_cache: the source holds no pictures");
     const std::size_t fit = budget_bytes / shape{height, width, 4}.size();
@@ -81,7 +84,7 @@ class picture_cache {
  private:
   small_picture read(int i) const {
     try {
-      return shrink(source_.read(i), height_, width_);
+      return shrink(source_.read(i), height_, width_, labels_);
     } catch (const file_error&) {
       throw;
     } catch (const std::exception& problem) {
@@ -91,6 +94,7 @@ class picture_cache {
 
   picture_source source_;
   int height_, width_;
+  bool labels_;
   std::vector<small_picture> kept_;
   std::unique_ptr<std::atomic<bool>[]> ready_;
   std::mutex mutex_;

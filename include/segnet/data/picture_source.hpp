@@ -19,8 +19,9 @@ namespace segnet {
 /// `size` photographs with masks, numbered from 0. Both functions are called from several threads at once.
 struct picture_source {
   int size = 0;
-  std::function<labelled_photo(int)> read;  ///< RGB, and a mask of 0/255 of the same size
-  std::function<std::string(int)> name;     ///< for error messages
+  /// RGB, and of the same size a mask of 0/255 or, for a loader of labels, class numbers (255 = ignored).
+  std::function<labelled_photo(int)> read;
+  std::function<std::string(int)> name;  ///< for error messages
 };
 
 /// FNV-1a, as 16 hexadecimal digits, over the pictures' names in their order: tells whether two sources hold
@@ -43,6 +44,17 @@ inline picture_source from_samples(std::vector<sample> samples) {
   return {static_cast<int>(shared->size()),
           [shared](int i) { return read_sample((*shared)[static_cast<std::size_t>(i)]); },
           [shared](int i) { return (*shared)[static_cast<std::size_t>(i)].image.string(); }};
+}
+
+/// A source of masks as one of two classes: 0 = background, 1 = the object, where the mask is >= 128.
+inline picture_source masks_as_labels(picture_source masks) {
+  auto read = std::move(masks.read);
+  masks.read = [read = std::move(read)](int i) {
+    labelled_photo pair = read(i);
+    for (std::uint8_t& value : pair.mask.data) value = value >= 128;
+    return pair;
+  };
+  return masks;
 }
 
 }  // namespace segnet

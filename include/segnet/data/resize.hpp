@@ -137,4 +137,23 @@ inline image resize(const image& picture, int height, int width) {
   return result;
 }
 
+/// Class numbers (one channel): each pixel of the result takes the value at its centre. Averages of class
+/// numbers would be other classes.
+inline image resize_nearest(const image& labels, int height, int width) {
+  if (labels.empty() || labels.channels != 1 || height < 1 || width < 1)
+    throw argument_error("resize_nearest: cannot resize " + std::to_string(labels.width) + "x" +
+                         std::to_string(labels.height) + "x" + std::to_string(labels.channels) + " to " +
+                         std::to_string(width) + "x" + std::to_string(height) + "x1");
+  // The pixel below (i + 0.5) * in / out, in whole numbers.
+  const auto source = [](int i, int in, int out) {
+    return static_cast<int>((2 * static_cast<std::int64_t>(i) + 1) * in /
+                            (2 * static_cast<std::int64_t>(out)));
+  };
+  image result(width, height, 1);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      *result.at(x, y) = *labels.at(source(x, labels.width, width), source(y, labels.height, height));
+  return result;
+}
+
 }  // namespace segnet

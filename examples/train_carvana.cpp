@@ -254,7 +254,7 @@ int main(int argc, char** argv) try {
       ->check(CLI::PositiveNumber)
       ->default_str("40 with --data, else 6");
   app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(CLI::PositiveNumber);
-  app.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine, plateau, one-cycle");
+  app.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine, plateau, one-cycle, poly, step");
   app.add_option("--augment", o.augment, "random flips, shifts, scales and colours")
       ->check(CLI::IsMember({"on", "off"}));
   app.add_option("--boundary-weight", o.boundary_weight, "pixels near the outline count three times")

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <string>
+#include <vector>
 
 using namespace segnet;
 
@@ -15,9 +17,12 @@ TEST_CASE("schedules are known by name", "[train]") {
   CHECK(parse_schedule("cosine") == schedule_kind::cosine);
   CHECK(parse_schedule("plateau") == schedule_kind::plateau);
   CHECK(parse_schedule("one-cycle") == schedule_kind::one_cycle);
-  CHECK_THROWS_WITH(
-      parse_schedule("linear"),
-      "unknown learning-rate schedule \"linear\", expected one of constant, cosine, plateau, one-cycle");
+  CHECK(parse_schedule("poly") == schedule_kind::poly);
+  CHECK(parse_schedule("step") == schedule_kind::step);
+  CHECK_THROWS_WITH(parse_schedule("linear"),
+                    "unknown learning-rate schedule \"linear\", expected one of constant, cosine, plateau, "
+                    "one-cycle, poly, "
+                    "step");
   CHECK_THROWS_AS(parse_schedule(""), argument_error);
 }
 
@@ -54,6 +59,45 @@ TEST_CASE("one-cycle agrees with PyTorch", "[train]") {
       CHECK(schedule.rate(step, total) > 0);
       CHECK(schedule.rate(step, total) <= 0.02);
     }
+}
+
+TEST_CASE("poly falls as a power of what is left", "[train]") {
+  const learning_rate_schedule schedule{.kind = schedule_kind::poly, .peak = 2, .power = 2};
+  CHECK(schedule.rate(0, 10) == 2);
+  CHECK(schedule.rate(5, 10) == Approx(0.5));
+  CHECK(schedule.rate(9, 10) == Approx(0.02));
+  CHECK(schedule.rate(99, 10) == schedule.rate(9, 10));
+  CHECK(schedule.rate(0, 1) == 2);
+  const learning_rate_schedule floored{.kind = schedule_kind::poly, .peak = 2, .floor = 1};
+  CHECK(floored.rate(30, 40) == Approx(1 + std::pow(0.25, 0.9)));
+}
+
+TEST_CASE("step drops the rate at parts of the run", "[train]") {
+  learning_rate_schedule schedule{.kind = schedule_kind::step, .peak = 1, .reduction = 0.5};
+  const auto rates = [&] {
+    std::string text;
+    for (int step = 0; step < 10; ++step) text += std::to_string(schedule.rate(step, 10)).substr(0, 5) + " ";
+    return text;
+  };
+  // After half of the steps, and after 7.5 of 10, rounded.
+  CHECK(rates() == "1.000 1.000 1.000 1.000 1.000 0.500 0.500 0.500 0.250 0.250 ");
+  schedule.drops = {0.1, 0.3, 0.7};
+  CHECK(rates() == "1.000 0.500 0.500 0.250 0.250 0.250 0.250 0.125 0.125 0.125 ");
+  schedule.drops.clear();
+  CHECK(schedule.rate(9, 10) == 1);
+}
+
+TEST_CASE("step drops the rate after every so many epochs, resumed or not", "[train]") {
+  learning_rate_schedule schedule{.kind = schedule_kind::step, .peak = 1, .reduction = 0.5, .every = 3};
+  std::vector<double> rates;
+  for (int epoch = 0; epoch < 8; ++epoch) {
+    rates.push_back(schedule.rate(epoch, 8));
+    learning_rate_schedule resumed{.kind = schedule_kind::step, .peak = 1, .reduction = 0.5, .every = 3};
+    resumed.state = schedule_state_from_text(to_text(schedule.state));
+    schedule = resumed;
+    schedule.on_epoch_end(1.0 / epoch);
+  }
+  CHECK(rates == std::vector<double>{1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25});
 }
 
 TEST_CASE("plateau reduces the rate once the metric stops falling", "[train]") {

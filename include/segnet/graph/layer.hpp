@@ -77,6 +77,7 @@ struct parameter_spec {
   int rank = 1;
   initializer init = initializer::zeros;
   bool trainable = true;
+  float rate = 1, decay = 1;  ///< multipliers of the learning rate (0: frozen) and of weight decay
 
   constexpr std::size_t size() const {
     std::size_t product = 1;
@@ -85,6 +86,25 @@ struct parameter_spec {
   }
 };
 using parameter_specs = fixed_vector<parameter_spec, max_layer_parameters>;
+
+/// How a layer's tensors learn, relative to the optimizer's rate and weight decay: the member `learning
+/// learn` of layers with parameters. With `.rate = 0, .bias_rate = 0` the layer is frozen; running
+/// statistics, which no optimizer knows, still move.
+struct learning {
+  float rate = 1, decay = 1;            ///< of weights and scales
+  float bias_rate = 1, bias_decay = 1;  ///< of biases and shifts
+
+  constexpr parameter_spec weight(parameter_spec spec) const {
+    spec.rate = rate;
+    spec.decay = decay;
+    return spec;
+  }
+  constexpr parameter_spec bias(parameter_spec spec) const {
+    spec.rate = bias_rate;
+    spec.decay = bias_decay;
+    return spec;
+  }
+};
 
 /// Which values of the forward pass backward() reads; the planner frees the others early.
 struct backward_needs {

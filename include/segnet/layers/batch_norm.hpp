@@ -16,6 +16,7 @@ namespace segnet {
 struct batch_norm {
   double epsilon = 1e-4;
   double momentum = 0.99;
+  learning learn{};
   activation act = activation::none;  ///< applied to the output; set by a pass
 
   static constexpr std::string_view type_name = "batch_norm";
@@ -33,8 +34,8 @@ struct batch_norm {
   constexpr parameter_specs parameters(std::span<const shape> in) const {
     const int channels = in[0].c;
     parameter_specs specs;
-    specs.push_back({"weight", {channels}, 1, initializer::ones});
-    specs.push_back({"bias", {channels}, 1, initializer::zeros});
+    specs.push_back(learn.weight({"weight", {channels}, 1, initializer::ones}));
+    specs.push_back(learn.bias({"bias", {channels}, 1, initializer::zeros}));
     specs.push_back({"running_mean", {channels}, 1, initializer::zeros, false});
     specs.push_back({"running_var", {channels}, 1, initializer::ones, false});
     return specs;

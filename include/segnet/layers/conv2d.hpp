@@ -24,6 +24,7 @@ struct conv2d {
   int stride = 1;
   padding pad = padding::same;
   bool bias = true;
+  learning learn{};
   activation act = activation::none;  ///< applied to the output; set by a pass
   sources reads{};                    ///< set by a pass
   bool pools_first = false;  ///< a fused pooling reads what stands before the activation; set by a pass
@@ -53,9 +54,9 @@ struct conv2d {
 
   constexpr parameter_specs parameters(std::span<const shape> in) const {
     parameter_specs specs;
-    specs.push_back(
-        {"weight", {channels, kernel, kernel, geometry(in).in_channels}, 4, initializer::glorot_uniform});
-    if (bias) specs.push_back({"bias", {channels}, 1, initializer::zeros});
+    specs.push_back(learn.weight(
+        {"weight", {channels, kernel, kernel, geometry(in).in_channels}, 4, initializer::glorot_uniform}));
+    if (bias) specs.push_back(learn.bias({"bias", {channels}, 1, initializer::zeros}));
     return specs;
   }
 

@@ -76,6 +76,13 @@ struct compiled {
   static constexpr auto full_table = make_parameter_table(training);
   static constexpr auto table = full_table.template fitted<full_table.entries.size(), nodes>();
 
+  static constexpr auto full_groups = make_parameter_groups(table);
+  static constexpr auto groups = [] {
+    fixed_vector<parameter_group, full_groups.size()> fitted;
+    fitted.assign(full_groups);
+    return fitted;
+  }();
+
   static constexpr memory_plan memory{
       .parameters = table.trainable * sizeof(scalar),
       .statistics = table.statistics * sizeof(scalar),
@@ -116,6 +123,10 @@ class network {
   static constexpr const auto& training_schedule() { return facts::training_plan; }
   static constexpr const auto& inference_schedule() { return facts::inference_plan; }
   static constexpr const auto& parameter_table() { return facts::table; }
+  /// The flat buffers by the multipliers that the layers ask for, as optimizers take them.
+  static constexpr std::span<const parameter_group> parameter_groups() {
+    return {facts::groups.begin(), facts::groups.end()};
+  }
 
   /// Throws argument_error for a batch below 1, memory_error when the machine has too little memory.
   explicit network(network_options options = {}) : options_(checked(options)), backend_(options.threads) {

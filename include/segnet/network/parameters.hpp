@@ -5,6 +5,7 @@
 #include <segnet/core/random.hpp>
 #include <segnet/graph/graph.hpp>
 #include <segnet/memory/aligned_buffer.hpp>
+#include <segnet/optim/parameter_groups.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -68,6 +69,25 @@ constexpr parameter_table make_parameter_table(const Graph& g) {
   }
   table.first[g.nodes.size()] = static_cast<short>(table.entries.size());
   return table;
+}
+
+/// The trainable tensors by their multipliers, neighbours of equal ones as one group; none where all are 1.
+template <int MaxEntries, int MaxNodes>
+constexpr fixed_vector<parameter_group, MaxEntries> make_parameter_groups(
+    const basic_parameter_table<MaxEntries, MaxNodes>& table) {
+  fixed_vector<parameter_group, MaxEntries> groups;
+  for (const parameter& p : table.entries) {
+    if (!p.spec.trainable) continue;
+    const parameter_group next{table.trainable, p.spec.rate, p.spec.decay};
+    if (!groups.empty()) {
+      parameter_group& last = groups[groups.size() - 1];
+      if (last == next) continue;
+      last.end = p.offset;
+    }
+    groups.push_back(next);
+  }
+  if (groups.size() == 1 && groups[0] == parameter_group{table.trainable}) groups.clear();
+  return groups;
 }
 
 namespace detail {

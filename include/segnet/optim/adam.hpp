@@ -6,6 +6,7 @@
 
 #include <segnet/config.hpp>
 #include <segnet/core/error.hpp>
+#include <segnet/optim/parameter_groups.hpp>
 
 #include <cmath>
 #include <cstddef>
@@ -49,32 +50,38 @@ struct adam {
   double weight_decay = 0;
 
   /// One step; all spans have the same size, and the gradients count times `gradient_scale`: where k batches
-  /// were added up, give 1/k; where the norm is bounded, clip_scale. Throws argument_error on other sizes.
+  /// were added up, give 1/k; where the norm is bounded, clip_scale. `groups` (network::parameter_groups())
+  /// multiply rate and weight decay, none: by 1. Throws argument_error on other sizes.
   template <class Backend>
   void operator()(Backend& backend, double rate, std::span<typename Backend::scalar> parameters,
                   std::span<const typename Backend::scalar> gradients,
-                  adam_state<typename Backend::scalar>& state, double gradient_scale = 1) const {
+                  adam_state<typename Backend::scalar>& state, double gradient_scale = 1,
+                  std::span<const parameter_group> groups = {}) const {
     using T = typename Backend::scalar;
     const std::size_t n = parameters.size();
     if (gradients.size() != n || state.m.size() != n || state.v.size() != n)
       throw argument_error("adam: " + std::to_string(gradients.size()) + " gradients and moments of " +
                            std::to_string(state.m.size()) + " and " + std::to_string(state.v.size()) +
                            ", expected " + std::to_string(n) + " of each, one for each parameter");
+    detail::check_groups("adam", groups, n);
     const auto t = static_cast<double>(++state.step);
-    const adam_update<T> update{.beta1 = static_cast<T>(beta1),
-                                .beta2 = static_cast<T>(beta2),
-                                .gradient_scale = static_cast<T>(gradient_scale),
-                                .decay = static_cast<T>(1 - rate * weight_decay),
-                                .rate = static_cast<T>(rate / (1 - std::pow(beta1, t))),
-                                .v_correction = static_cast<T>(1 / std::sqrt(1 - std::pow(beta2, t))),
-                                .epsilon = static_cast<T>(epsilon)};
+    const double corrected = rate / (1 - std::pow(beta1, t)), unbiased = std::sqrt(1 - std::pow(beta2, t));
     T* const p = parameters.data();
     const T* const g = gradients.data();
     T* const m = state.m.data();
     T* const v = state.v.data();
-    backend.parallel_for(n, std::size_t{1} << 16, [=](std::size_t begin, std::size_t end, int) {
-      for (std::size_t i = begin; i < end; ++i) update(p[i], g[i], m[i], v[i]);
-    });
+    detail::for_each_in_groups(
+        backend, n, groups, [=, *this](std::size_t begin, std::size_t end, const parameter_group& group) {
+          const adam_update<T> update{
+              .beta1 = static_cast<T>(beta1),
+              .beta2 = static_cast<T>(beta2),
+              .gradient_scale = static_cast<T>(gradient_scale),
+              .decay = static_cast<T>(1 - rate * group.rate * (weight_decay * group.decay)),
+              .rate = static_cast<T>(corrected * group.rate),
+              .v_correction = static_cast<T>(1 / unbiased),
+              .epsilon = static_cast<T>(epsilon)};
+          for (std::size_t i = begin; i < end; ++i) update(p[i], g[i], m[i], v[i]);
+        });
   }
 };
 

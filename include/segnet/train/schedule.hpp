@@ -16,12 +16,14 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 namespace segnet {
 
-enum class schedule_kind : unsigned char { constant, cosine, plateau, one_cycle };
+enum class schedule_kind : unsigned char { constant, cosine, plateau, one_cycle, poly, step };
 
-inline constexpr std::array<std::string_view, 4> schedule_names{"constant", "cosine", "plateau", "one-cycle"};
+inline constexpr std::array<std::string_view, 6> schedule_names{"constant",  "cosine", "plateau",
+                                                                "one-cycle", "poly",   "step"};
 
 /// The kind of this name; throws argument_error, which lists the known ones.
 inline schedule_kind parse_schedule(std::string_view name) {
@@ -36,7 +38,7 @@ inline schedule_kind parse_schedule(std::string_view name) {
 /// What on_epoch_end has seen so far: the only part of a schedule that a checkpoint must keep.
 struct schedule_state {
   double best = std::numeric_limits<double>::infinity();  ///< lowest metric
-  int stale = 0;                                          ///< epochs since it last improved
+  int stale = 0;                                          ///< epochs since it last improved, or dropped
   double factor = 1;                                      ///< what the rate was multiplied with so far
   friend bool operator==(const schedule_state&, const schedule_state&) = default;
 };
@@ -79,7 +81,11 @@ inline schedule_state schedule_state_from_text(std::string_view text) {
 /// - plateau: `peak`, times `reduction` whenever the metric has not fallen by more than `threshold` for
 ///   `patience` epochs, but not below `floor`;
 /// - one-cycle: rises from peak / 25 over the first `rise` of the steps, then falls to peak / 250000, both
-///   along half a cosine (Smith and Topin, 2018; shape and constants as in PyTorch's OneCycleLR).
+///   along half a cosine (Smith and Topin, 2018; shape and constants as in PyTorch's OneCycleLR);
+/// - poly: falls from `peak` to `floor` as (1 - p)^power (Caffe's; with a power of 0.9 in DeepLab, Chen et
+///   al., 2017);
+/// - step: `peak`, times `reduction` after every `every` epochs or, where that is 0, once for each part of
+///   the run in `drops` that lies behind.
 struct learning_rate_schedule {
   schedule_kind kind = schedule_kind::constant;
   double peak = 1e-3;
@@ -89,6 +95,9 @@ struct learning_rate_schedule {
   double reduction = 0.1;
   double threshold = 1e-4;
   int patience = 4;
+  double power = 0.9;
+  int every = 0;
+  std::vector<double> drops{0.5, 0.75};  ///< each in [0, 1]
   schedule_state state = {};
 
   /// The rate of `step`, 0 to total_steps - 1, in a run of total_steps >= 1. Steps beyond have the last's.
@@ -110,13 +119,26 @@ struct learning_rate_schedule {
         if (at < top) return between(start, peak, at / top);
         return last > top ? between(peak, start / 1e4, (at - top) / (last - top)) : peak;
       }
+      case schedule_kind::poly:
+        return floor + (peak - floor) * std::pow(1 - at / total, power);
+      case schedule_kind::step: {
+        double rate = peak * state.factor;
+        if (every == 0)
+          for (double drop : drops)
+            if (at >= std::round(drop * total)) rate *= reduction;
+        return rate;
+      }
     }
     return peak;
   }
 
   /// To be called after each epoch with what should fall, such as the validation loss. Only `plateau` minds
-  /// it. A NaN does not count as an improvement.
+  /// it, where a NaN is no improvement; `step` counts the epochs.
   void on_epoch_end(double metric) {
+    if (kind == schedule_kind::step && every > 0 && ++state.stale == every) {
+      state.factor *= reduction;
+      state.stale = 0;
+    }
     if (kind != schedule_kind::plateau) return;
     if (metric < state.best - threshold) {
       state.best = metric;

@@ -202,7 +202,8 @@ class trainer {
       ++state_.batch;
       images += next.count;
     }
-    options_.optimizer(net_.backend(), report.rate, net_.parameters(), net_.gradients(), moments_);
+    options_.optimizer(net_.backend(), report.rate, net_.parameters(), net_.gradients(), moments_, 1,
+                       net_.parameter_groups());
     net_.parameters_changed();
     state_.adam_steps = moments_.step;
     if (on_step) on_step(done);

@@ -278,6 +278,43 @@ TEMPLATE_TEST_CASE("cpu: max pooling", "[backend]", float, double) {
   }
 }
 
+TEMPLATE_TEST_CASE("cpu: max unpooling", "[backend]", float, double) {
+  using T = TestType;
+  for (auto [h, w, c, window] : std::vector<std::array<int, 4>>{
+           {4, 6, 8, 2}, {5, 7, 3, 2}, {9, 12, 17, 2}, {1, 1, 4, 2}, {7, 3, 16, 3}, {20, 33, 2, 16}}) {
+    INFO(h << "x" << w << "x" << c << ", window " << window);
+    const pool2d_geometry g{h, w, c, (h + window - 1) / window, (w + window - 1) / window, window, window};
+    const int batch = 2;
+    const auto large = static_cast<std::size_t>(batch * h * w * c),
+               small = static_cast<std::size_t>(batch * g.out_h * g.out_w * c);
+    const auto pooled = random_values<T>(large, 1), x = random_values<T>(small, 2),
+               dy = random_values<T>(large, 3), before = random_values<T>(small, 4);
+    for (int threads : {1, 2, 3}) {
+      basic_cpu<T> backend(threads);
+      std::vector<T> maxima(small), y(large, T{9}), dx(small, T{9}), added = before;
+      std::vector<std::uint8_t> index(small);
+      backend.max_pool_forward(g, batch, pooled.data(), maxima.data(), index.data());
+      backend.max_unpool_forward(g, batch, index.data(), x.data(), y.data());
+      backend.max_unpool_backward(g, batch, index.data(), dy.data(), dx.data(), false);
+      backend.max_unpool_backward(g, batch, index.data(), dy.data(), added.data(), true);
+      std::vector<double> expected(large), gradient(small), sum(small);
+      for (std::size_t i = 0; i < large; ++i) {
+        const auto at = static_cast<int>(i), k = at % c, column = at / c % w, row = at / c / w % h,
+                   n = at / c / w / h;
+        const auto o =
+            static_cast<std::size_t>(((n * g.out_h + row / window) * g.out_w + column / window) * c + k);
+        if (pooled[i] != maxima[o]) continue;  // random values: the maximum is one pixel
+        expected[i] = static_cast<double>(x[o]);
+        gradient[o] = static_cast<double>(dy[i]);
+        sum[o] = static_cast<double>(before[o] + dy[i]);
+      }
+      CHECK(difference(y, expected) == 0);
+      CHECK(difference(dx, gradient) == 0);
+      CHECK(difference(added, sum) == 0);
+    }
+  }
+}
+
 TEMPLATE_TEST_CASE("cpu: upsampling and channel ranges", "[backend]", float, double) {
   using T = TestType;
   basic_cpu<T> backend(2);

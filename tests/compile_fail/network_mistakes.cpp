@@ -55,6 +55,15 @@ struct my_net {
     g.output(g(max_pool{17}, x));
 #elif defined(NO_STRIDE)
     g.output(g(conv2d{.channels = 4, .stride = 0}, x));
+#elif defined(UNPOOL_OF_RELU)
+    x = g(max_pool{2}, x);
+    g.output(g(max_unpool{}, x, g(relu{}, x)));
+#elif defined(UNPOOL_OTHER_WINDOW)
+    x = g(max_pool{2}, x);
+    g.output(g(max_unpool{.window = 3}, x, x));
+#elif defined(UNPOOL_OTHER_SIZE)
+    x = g(max_pool{.window = 4, .ceil = true}, x);
+    g.output(g(max_unpool{.window = 4}, x, x));
 #elif defined(CONCAT_OF_ONE)
     g.output(g(concat{}, x));
 #endif

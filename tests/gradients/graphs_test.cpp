@@ -94,6 +94,27 @@ TEST_CASE("gradients with upsampling on top of upsampling", "[gradients]") {
   CHECK(largest_difference(graph, training_graph(graph), 2) < 1e-12);
 }
 
+TEST_CASE("gradients through max-unpooling", "[gradients]") {
+  for (const bool pooled_is_read : {true, false}) {
+    CAPTURE(pooled_is_read);
+    graph_builder g;
+    const value x = g("first", conv2d{.channels = 3}, g.input({7, 9, 2}));
+    const value pooled = g("pool", max_pool{.window = 2, .ceil = true}, x);
+    const value again = g("pool again", max_pool{.window = 3, .ceil = true}, pooled);
+    value y = pooled_is_read ? g(conv2d{.channels = 3}, again) : g(conv2d{.channels = 3, .stride = 6}, x);
+    y = g("unpool", max_unpool{.window = 3, .h = 4, .w = 5}, y, again);
+    y = g("between", conv2d{.channels = 3}, y);
+    const value up = g("unpool more", max_unpool{.h = 7, .w = 9}, y, pooled);
+    // The same indices once more, for a value with another reader.
+    const value twin = g("unpool twin", max_unpool{.h = 7, .w = 9}, g("both", add{}, y, pooled), pooled);
+    g.output(g("last", conv2d{.channels = 2}, g("joined", concat{}, up, twin, x)));
+    const auto graph = g.finish();
+    REQUIRE(graph.valid());
+    check(graph, {.accumulate = true});
+    CHECK(largest_difference(graph, training_graph(graph), 2) < 1e-12);
+  }
+}
+
 TEST_CASE("a narrow Carvana network", "[gradients]") {
   const auto graph = carvana_network<8, 12, 2, 3>::build().finish();
   auto logits = graph;  // compare with the fused graph, which leaves the sigmoid to the loss

@@ -69,6 +69,8 @@ TEST_CASE("activations, pooling, upsampling", "[gradients]") {
   check(sigmoid{}, {{5, 4, 3}}, {.scale = 4});
   check(max_pool{2}, {{6, 4, 3}});
   check(max_pool{3}, {{6, 9, 2}});
+  check(max_pool{.window = 2, .ceil = true}, {{5, 3, 3}});
+  check(max_pool{.window = 3, .ceil = true}, {{4, 5, 17}});
   check(upsample{2}, {{3, 4, 5}});
   check(upsample{3}, {{2, 1, 9}});
 }

@@ -111,6 +111,49 @@ TEST_CASE("the first mistake is the one that is told", "[graph]") {
   CHECK(m.expected == shape{3, 3, 3});
 }
 
+TEST_CASE("an unpooling fits its pooling or is refused", "[graph]") {
+  using e = graph_error;
+  const auto refused = [](auto unpool) {
+    return mistake([&](auto& g) {
+      const value x = g("conv", conv2d{.channels = 4}, g.input({45, 60, 3}));
+      const value pooled = g("pool", max_pool{.ceil = true}, x);
+      g.output(unpool(g, x, pooled));
+    });
+  };
+  CHECK(refused([](auto& g, value, value p) { return g(max_unpool{.h = 45}, p, p); }).what == e::none);
+
+  graph_mistake m = refused([](auto& g, value x, value p) { return g(max_unpool{.h = 45}, p, x); });
+  CHECK(m.what == e::unpooling_needs_the_value_of_its_pooling);
+  CHECK(m.node == 3);
+  CHECK(m.found == shape{45, 60, 4});
+  CHECK(refused([](auto& g, value, value p) { return g(max_unpool{.h = 45}, p, value{0}); }).what ==
+        e::unpooling_needs_the_value_of_its_pooling);
+  CHECK(refused([](auto& g, value, value p) { return g(max_unpool{.h = 45}, p, g(relu{}, p)); }).what ==
+        e::unpooling_needs_the_value_of_its_pooling);
+
+  m = refused([](auto& g, value, value p) { return g(max_unpool{.window = 3, .h = 45, .w = 60}, p, p); });
+  CHECK(m.what == e::unpooling_needs_the_window_of_its_pooling);
+  CHECK(m.found == shape{3, 3, 4});
+  CHECK(m.expected == shape{2, 2, 4});
+
+  m = refused([](auto& g, value, value p) {
+    return g(max_unpool{.h = 45}, g(conv2d{.channels = 5, .kernel = 1}, p), p);
+  });
+  CHECK(m.what == e::unpooling_needs_the_shape_of_the_pooled_value);
+  CHECK(m.found == shape{23, 30, 5});
+  CHECK(m.expected == shape{23, 30, 4});
+
+  m = refused([](auto& g, value, value p) { return g(max_unpool{}, p, p); });  // 46 rows
+  CHECK(m.what == e::unpooling_must_restore_the_size_before_pooling);
+  CHECK(m.found == shape{46, 60, 4});
+  CHECK(m.expected == shape{45, 60, 4});
+
+  CHECK(refused([](auto& g, value, value p) { return g(max_unpool{.h = 45}, p); }).what ==
+        e::wrong_number_of_inputs);
+  CHECK(refused([](auto& g, value, value p) { return g(max_unpool{.h = 45}, p, p, p); }).what ==
+        e::wrong_number_of_inputs);
+}
+
 TEST_CASE("every mistake has its code and the number of its call", "[graph]") {
   using e = graph_error;
   const auto code = [](auto build) {

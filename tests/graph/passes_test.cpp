@@ -184,6 +184,23 @@ TEST_CASE("a ReLU beside a fused pooling takes none of its readers with it", "[g
   CHECK(inference.nodes[find(inference, "small")].writer == -1);
 }
 
+TEST_CASE("a pooling whose indices an unpooling reads stays a layer", "[graph]") {
+  graph_builder g;
+  const value x = g("conv", conv2d{.channels = 4}, g.input({8, 8, 2}));
+  const value pooled = g("pool", max_pool{2}, x);
+  const value other = g("other", conv2d{.channels = 4, .stride = 2}, x);
+  g("unused", max_unpool{}, other, g("pool.unused", max_pool{2}, x));
+  g.output(g("unpool", max_unpool{}, other, pooled));
+  for (const auto& graph : {training_graph(g.finish()), inference_graph(g.finish())}) {
+    // Nobody reads the pooled value, and yet its layer must run.
+    CHECK_FALSE(dead(graph, "pool"));
+    CHECK(graph.nodes[find(graph, "pool")].writer == -1);
+    CHECK(graph.nodes[find(graph, "unpool")].saved_source == find(graph, "pool"));
+    CHECK(graph.nodes[find(graph, "unpool")].inputs.size() == 1);
+    CHECK(dead(graph, "pool.unused"));
+  }
+}
+
 TEST_CASE("a batch-norm's own activation survives folding", "[graph]") {
   graph_builder g;
   const value x = g("conv", conv2d{.channels = 2}, g.input({4, 4, 2}));

@@ -88,6 +88,21 @@ class plan_simulator {
       read(buffer, value_of(node), what);
   }
 
+  /// What another layer saved is there for the one that reads it.
+  void read_source(const step& s) {
+    const int source = g_.nodes[s.node].saved_source;
+    if (source < 0) return expect(s.source_saved == no_buffer, "bytes that nobody reads", s.node);
+    if (s.source_saved < 0) return expect(false, "no saved bytes to read", s.node);
+    g_.visit(source, [&](const auto& l) {
+      const std::size_t bytes = detail::saved_of(l, g_.inputs_of(source)).bytes_per_image;
+      expect(holds(region_of(s.source_saved, bytes), saved_of_node(source)), "saved bytes lost of", source);
+    });
+  }
+  bool saved_is_read(int id) const {
+    return std::any_of(g_.nodes.begin(), g_.nodes.end(),
+                       [id](const graph_node& node) { return !node.dead && node.saved_source == id; });
+  }
+
   void forward(const step& s) {
     const int id = s.node;
     const graph_node& node = g_.nodes[id];
@@ -98,6 +113,7 @@ class plan_simulator {
       if (need > 0) fill(work = region_of(s.workspace, need), scratch_of(id));
     });
     for (int i = 0; i < node.inputs.size(); ++i) read_value(s.inputs[i], node.inputs[i], "forward reads");
+    read_source(s);
     if (s.output < 0) return expect(false, "no output", id);
     const region out = region_of(s.output, value_bytes(id));
     bool may_alias = false;
@@ -122,7 +138,7 @@ class plan_simulator {
     g_.visit(id, [&](const auto& l) {
       const saved_size saved = detail::saved_of(l, shapes);
       const bool kept = options_.training && has_gradient_[id];
-      if (kept && saved.bytes_per_image > 0) {
+      if ((kept || saved_is_read(id)) && saved.bytes_per_image > 0) {
         const region r = region_of(s.saved, saved.bytes_per_image);
         expect(!r.meets(out) && !r.meets(work), "saved values overwritten by the same step", id);
         fill(r, saved_of_node(id));
@@ -161,6 +177,7 @@ class plan_simulator {
           for (int i = 0; i < node.inputs.size(); ++i)
             read_value(s.inputs[i], node.inputs[i], "backward reads");
         if (needs.output) read(s.output, value_of(id), "backward reads the output of");
+        read_source(s);
         if (const std::size_t saved = detail::saved_of(l, shapes).bytes_per_image; saved > 0)
           expect(holds(region_of(s.saved, saved), saved_of_node(id)), "saved values lost", id);
         bool replaced = false;

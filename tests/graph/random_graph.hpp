@@ -20,8 +20,8 @@ inline auto random_graph(std::uint64_t seed, int layers) {
     return values[static_cast<std::size_t>(std::max(random.below(n), random.below(n)))];
   };
   /// Another value of the same size, perhaps the same one.
-  const auto pick_like = [&](shape s, bool channels) {
-    std::vector<value> fitting;
+  const auto pick_like = [&](shape s, bool channels, auto... more) {
+    std::vector<value> fitting{more...};
     for (value v : values)
       if (const shape d = g.dims(v); d.h == s.h && d.w == s.w && (!channels || d.c == s.c))
         fitting.push_back(v);
@@ -30,7 +30,7 @@ inline auto random_graph(std::uint64_t seed, int layers) {
   while (static_cast<int>(values.size()) < layers) {
     const value x = pick();
     const shape s = g.dims(x);
-    switch (random.below(10)) {
+    switch (random.below(11)) {
       case 0:
       case 1:
         values.push_back(g(conv2d{.channels = 1 + random.below(4), .bias = random.chance(0.5)}, x));
@@ -65,6 +65,16 @@ inline auto random_graph(std::uint64_t seed, int layers) {
       case 8:
         values.push_back(g(add{}, x, pick_like(s, true)));
         break;
+      case 9: {  // pooled over the edge, and back
+        const int window = 2 + random.below(2);
+        const value from = random.chance(0.5) ? g(conv2d{.channels = s.c}, x) : x;
+        const value pooled = g(max_pool{.window = window, .ceil = true}, from);
+        value v = pick_like(g.dims(pooled), true, pooled);
+        if (random.chance(0.5)) v = g(batch_norm{}, g(conv2d{.channels = s.c}, v));
+        values.push_back(g(max_unpool{.window = window, .h = s.h, .w = s.w}, v, pooled));
+        if (random.chance(0.5)) values.push_back(pooled);
+        break;
+      }
       default:
         if (s.c > 6) break;
         if (random.chance(0.5))

@@ -97,6 +97,49 @@ TEST_CASE("training recomputes what batch-norm writes instead of keeping it", "[
   CHECK(plan.bytes_per_image <= 8 * one);
 }
 
+TEST_CASE("a pooling keeps its indices as long as somebody reads them, and not its value", "[graph]") {
+  graph_builder g;
+  const value x = g("x", conv2d{.channels = 2}, g.input({4, 4, 2}));
+  const value pooled = g("pool", max_pool{2}, x);
+  const value small = g("small", conv2d{.channels = 2}, pooled);
+  const value up = g("unpool", max_unpool{}, g("smaller", conv2d{.channels = 2}, small), pooled);
+  g.output(g("last", conv2d{.channels = 1}, up));
+  const auto graph = g.finish();
+  REQUIRE(graph.valid());
+
+  const schedule inference = make_schedule<cpu>(graph, {.training = false});
+  const step &pool = inference.steps[1], &unpool = inference.steps[4];
+  REQUIRE(pool.saved >= 0);
+  CHECK(unpool.source_saved == pool.saved);
+  CHECK(inference.buffers[pool.saved].first == 1);
+  CHECK(inference.buffers[pool.saved].last == 4);
+  CHECK(inference.buffers[pool.output].last == 2);  // "small" is the last to read the value
+  CHECK(unpool.inputs[0] == inference.steps[3].output);
+  CHECK(unpool.inputs[1] == no_buffer);
+
+  // In training the last reader is the pooling's own backward step: 6 forward steps, the loss, 4 before it.
+  const schedule training = make_schedule<cpu>(graph, {});
+  REQUIRE(training.steps.size() == 12);
+  const step &unpool_back = training.steps[7], &pool_back = training.steps[10];
+  CHECK(unpool_back.source_saved == training.steps[1].saved);
+  CHECK(unpool_back.input_gradients[1] == no_buffer);
+  CHECK(pool_back.saved == training.steps[1].saved);
+  CHECK(training.buffers[training.steps[1].saved].last == 11);
+}
+
+TEST_CASE("training keeps indices also where no gradient reaches the pooling", "[graph]") {
+  graph_builder g;
+  const value x = g.input({4, 4, 2});
+  const value pooled = g("pool", max_pool{2}, x);  // of the images, which need no gradient
+  const value up = g("unpool", max_unpool{}, g("small", conv2d{.channels = 2}, pooled), pooled);
+  g.output(g("last", conv2d{.channels = 1}, up));
+  const schedule plan = make_schedule<cpu>(g.finish(), {});
+  REQUIRE(plan.steps[0].saved >= 0);
+  REQUIRE(plan.steps.size() == 7);  // no backward step of the pooling
+  CHECK(plan.steps[5].source_saved == plan.steps[0].saved);
+  CHECK(plan.buffers[plan.steps[0].saved].last == 6);  // 4 forward steps, the loss, "last", "unpool"
+}
+
 TEST_CASE("a network without parameters has nothing to go back through", "[graph]") {
   graph_builder g;
   g.output(g(max_pool{2}, g.input({4, 4, 2})));

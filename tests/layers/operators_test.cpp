@@ -151,6 +151,21 @@ TEMPLATE_TEST_CASE("pooling, activations and upsampling are PyTorch's", "[layers
     backend.max_pool_backward(g, n, index.data(), dy.data(), dx.data(), false);
     check(dx, c, "input_gradient");
   }
+  for (const json& c : cases("max_unpool")) {
+    const json& f = c.at("geometry");
+    const auto at = [&f](const char* key) { return f.at(key).get<int>(); };
+    const pool2d_geometry g{at("h"),     at("w"),      at("channels"), at("out_h"),
+                            at("out_w"), at("window"), at("stride")};
+    const int n = c.at("n").get<int>();
+    const auto before = get<T>(c, "pooling_input"), x = get<T>(c, "input"), dy = get<T>(c, "output_gradient");
+    std::vector<T> maxima(x.size()), y(before.size()), dx(x.size());
+    std::vector<std::uint8_t> index(x.size());
+    backend.max_pool_forward(g, n, before.data(), maxima.data(), index.data());
+    backend.max_unpool_forward(g, n, index.data(), x.data(), y.data());
+    check(y, c, "output");
+    backend.max_unpool_backward(g, n, index.data(), dy.data(), dx.data(), false);
+    check(dx, c, "input_gradient");
+  }
   const auto run = [](const char* op, auto forward, auto backward) {
     for (const json& c : cases(op)) {
       const auto x = get<T>(c, "input"), dy = get<T>(c, "output_gradient");

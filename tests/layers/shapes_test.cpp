@@ -29,6 +29,11 @@ static_assert(infer(conv2d{.channels = 5, .reads = {{1, 2, 1, 1}}}, shape{4, 6, 
 constexpr conv2d_geometry strided = conv2d{.channels = 5, .stride = 2}.geometry(std::array{s});
 static_assert(strided.pad_top == 1 && strided.pad_left == 0 && strided.in_channels == 3);
 static_assert(infer(max_pool{2}, shape{4, 6, 3}).value == shape{2, 3, 3});
+static_assert(infer(max_pool{.ceil = true}, shape{45, 60, 3}).value == shape{23, 30, 3});
+static_assert(infer(max_pool{.window = 3, .ceil = true}, shape{1, 4, 3}).value == shape{1, 2, 3});
+static_assert(max_pool{.ceil = true}.saved(std::array{shape{45, 60, 3}}).bytes_per_image == 23 * 30 * 3);
+static_assert(infer(max_unpool{}, shape{23, 30, 3}).value == shape{46, 60, 3});
+static_assert(infer(max_unpool{.h = 45}, shape{23, 30, 3}).value == shape{45, 60, 3});
 static_assert(infer(upsample{3}, shape{4, 6, 3}).value == shape{12, 18, 3});
 static_assert(infer(concat{}, s, shape{9, 8, 4}, shape{9, 8, 1}).value == shape{9, 8, 8});
 static_assert(infer(add{}, s, s).value == s && infer(relu{}, s).value == s && infer(sigmoid{}, s).value == s);
@@ -51,6 +56,10 @@ static_assert(infer(conv2d{.channels = 5}, s, shape{9, 4, 3}).error ==
               graph_error::concat_needs_equal_height_and_width);
 static_assert(infer(max_pool{2}, s).error == graph_error::pooling_needs_input_divisible_by_window);
 static_assert(infer(max_pool{2}, s).found == s && infer(max_pool{2}, s).expected == shape{2, 2, 3});
+static_assert(infer(max_pool{.window = 0, .ceil = true}, s).error ==
+              graph_error::pooling_needs_input_divisible_by_window);
+static_assert(infer(max_pool{.window = 17, .ceil = true}, s).error == graph_error::pooling_window_too_large);
+static_assert(infer(max_unpool{}, s, s).error == graph_error::wrong_number_of_inputs);
 static_assert(infer(concat{}, s, shape{8, 8, 3}).found == shape{8, 8, 3});
 static_assert(infer(concat{}, s, shape{8, 8, 3}).expected == s);
 static_assert(infer(add{}, s, shape{9, 8, 4}).error == graph_error::add_needs_equal_shapes);

@@ -27,6 +27,20 @@ TEST_CASE("summary() is a table of the definition's own layers", "[network]") {
   CHECK_THAT(text, Contains("memory: weights 0.0 MiB, training 0."));
 }
 
+TEST_CASE("summary() names the pooling that an unpooling reads", "[network]") {
+  struct definition {
+    static constexpr auto build() {
+      graph_builder g;
+      const value pooled = g("pool", max_pool{.ceil = true}, g.input({5, 4, 1}));
+      const value x = g("conv", conv2d{.channels = 1}, pooled);
+      g.output(g("up", max_unpool{.h = 5, .w = 4}, x, pooled));
+      return g;
+    }
+  };
+  CHECK_THAT(summary<network<definition>>(),
+             Contains("up     max_unpool  5, 4, 1                    0  conv, pool\n"));
+}
+
 TEST_CASE("numbers are easy to read", "[network]") {
   CHECK(with_thousands(0) == "0");
   CHECK(with_thousands(999) == "999");

@@ -133,6 +133,35 @@ def max_pool(name, n, h, w, c, window, stride):
     }
 
 
+def max_unpool(name, n, h, w, c, window):
+    """Of other values than the pooled ones, to the size before a pooling that rounds up."""
+    before = nhwc(random(n, h, w, c))
+    pooled, places = F.max_pool2d(before, window, ceil_mode=True, return_indices=True)
+    x = nhwc(random(*[pooled.shape[i] for i in (0, 2, 3, 1)])).requires_grad_()
+    y = F.max_unpool2d(x, places, window, output_size=(h, w))
+    dy = nhwc(random(n, h, w, c))
+    y.backward(dy)
+    geometry = {
+        "h": h,
+        "w": w,
+        "channels": c,
+        "out_h": x.shape[2],
+        "out_w": x.shape[3],
+        "window": window,
+        "stride": window,
+    }
+    return {
+        "name": name,
+        "n": n,
+        "geometry": geometry,
+        "pooling_input": inputs(before),
+        "input": inputs(x),
+        "output": numbers(y),
+        "output_gradient": inputs(dy),
+        "input_gradient": numbers(x.grad),
+    }
+
+
 def elementwise(name, function, n, h, w, c, low, high):
     x = nhwc(random(n, h, w, c, low=low, high=high)).requires_grad_()
     y = function(x)
@@ -200,6 +229,8 @@ def main():
             elementwise("nearest x2", lambda x: F.interpolate(x, scale_factor=2), 2, 2, 3, 3, -1, 1),
         ],
         "concat": [concat(2, 2, 3, (2, 3)), concat(1, 2, 2, (1, 4, 2))],
+        # Later operators at the end: the numbers of those before stay as they are.
+        "max_unpool": [max_unpool("2x2", 2, 4, 6, 3, 2), max_unpool("2x2 over the edge", 2, 5, 7, 3, 2)],
     }
     output = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "operators.json"
     text = json.dumps(result, separators=(",", ":"))

@@ -19,6 +19,7 @@ class fixed_vector {
     clear();
     for (const T& item : other) push_back(item);
   }
+  constexpr void pop_back() { --count_; }
   constexpr void clear() { count_ = 0; }
   constexpr bool full() const { return count_ == Capacity; }
   constexpr bool empty() const { return count_ == 0; }

@@ -119,6 +119,13 @@ class basic_graph_builder {
         return fail({graph_error::value_does_not_belong_to_this_graph, {0, 0, 0}}, id);
       node.inputs.push_back(input.node);
     }
+    if constexpr (detail::reads_saved_bytes<L>) {
+      // At least one value is left to read.
+      if (node.inputs.size() < 2)
+        return fail({graph_error::wrong_number_of_inputs, graph_.nodes[node.inputs[0]].dims}, id);
+      node.saved_source = node.inputs[node.inputs.size() - 1];
+      node.inputs.pop_back();
+    }
     auto& pool = std::get<static_cast<std::size_t>(Kind)>(graph_.layers);
     node.layer = pool.size();
     node.label = label.empty() ? scope_ + L::type_name + "_" + pool.size() : scope_ + label;
@@ -129,7 +136,23 @@ class basic_graph_builder {
     const shape_result result = new_layer.out_shape(graph_.inputs_of(id));
     if (result.error != graph_error::none) return fail(result, id);
     graph_.nodes[id].dims = result.value;
+    if constexpr (detail::reads_saved_bytes<L>)
+      if (const shape_result fit = fit_source(new_layer, id); fit.error != graph_error::none)
+        return fail(fit, id);
     return {id};
+  }
+
+  /// Whether a layer can read what its saved_source saved.
+  template <class L>
+  constexpr shape_result fit_source(const L& reader, int id) const {
+    constexpr int kind = detail::index_of<typename L::saved_source, Layers...>();
+    const int source = graph_.nodes[id].saved_source;
+    if constexpr (kind >= 0)
+      if (graph_.nodes[source].kind == kind)
+        return reader.fits(
+            std::get<static_cast<std::size_t>(kind)>(graph_.layers)[graph_.nodes[source].layer],
+            graph_.nodes[graph_.nodes[source].inputs[0]].dims, graph_.inputs_of(id));
+    return {graph_error::unpooling_needs_the_value_of_its_pooling, graph_.nodes[source].dims};
   }
 
   /// False if another layer has this name. A hash table, because comparing each pair of some hundred names

@@ -25,6 +25,10 @@ enum class graph_error {
   kernel_larger_than_padded_input,
   pooling_needs_input_divisible_by_window,
   pooling_window_too_large,
+  unpooling_needs_the_value_of_its_pooling,  ///< its last input: the max_pool's own value
+  unpooling_needs_the_window_of_its_pooling,
+  unpooling_needs_the_shape_of_the_pooled_value,
+  unpooling_must_restore_the_size_before_pooling,  ///< give max_unpool h and w where max_pool rounded up
   concat_needs_equal_height_and_width,
   add_needs_equal_shapes,
   custom_layer_refuses_shape,

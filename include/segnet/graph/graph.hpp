@@ -23,10 +23,11 @@ struct graph_node {
   fixed_vector<int, max_inputs> inputs;
   shape dims;
   segnet::name label;
-  int folded = -1;    ///< a batch-norm node that became a scale and a shift of what this one writes
-  int pooled = -1;    ///< a pooling node whose value this one's layer writes beside its own
-  int writer = -1;    ///< of such a pooling node: the node that writes its value
-  bool dead = false;  ///< replaced by a pass
+  int folded = -1;        ///< a batch-norm node that became a scale and a shift of what this one writes
+  int pooled = -1;        ///< a pooling node whose value this one's layer writes beside its own
+  int writer = -1;        ///< of such a pooling node: the node that writes its value
+  int saved_source = -1;  ///< the node whose saved bytes this one's layer reads; none of the inputs
+  bool dead = false;      ///< replaced by a pass
 };
 
 /// The first mistake of a definition, see graph/diagnostics.hpp.

@@ -24,6 +24,13 @@
 //                                              backward() needs anyway, and from what forward() saved;
 //                                              there is neither workspace nor statistics
 //   static constexpr bool normalises_over_batch = true;    training needs two values per channel or more
+//   using saved_source = max_pool;             its last input must be the value of a layer of that type, and
+//                                              is not read: the layer reads the bytes that the other one
+//                                              saved, at layer_context::source_saved_bytes. Neither the
+//                                              functions above nor the contexts know that input, no gradient
+//                                              goes there, and the value does not live longer for it. With
+//   constexpr shape_result fits(const max_pool& source, shape source_input, std::span<const shape> inputs)
+//                                              const; which gives the output's shape again, or what is wrong
 //
 // More members let the passes (graph/passes.hpp) work without knowing any layer by name:
 //
@@ -247,6 +254,10 @@ concept takes_pooling = takes_activation<L> && requires(L l) {
 template <class L>
 concept is_pooling = requires(const L l) {
   l.pooling_window();
+};
+template <class L>
+concept reads_saved_bytes = requires {
+  typename L::saved_source;
 };
 template <class L>
 concept folds_into_producer = requires {

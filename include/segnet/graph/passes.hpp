@@ -58,6 +58,14 @@ constexpr int reader_beside(const Graph& g, int value, int known) {
   return -1;
 }
 
+/// Whether another layer reads what a node's layer saves.
+template <class Graph>
+constexpr bool saved_bytes_are_read(const Graph& g, int id) {
+  for (const graph_node& node : g.nodes)
+    if (!node.dead && node.saved_source == id) return true;
+  return false;
+}
+
 }  // namespace detail
 
 /// Marks everything dead that the output does not depend on.
@@ -69,6 +77,7 @@ constexpr void remove_unused(Graph& g) {
     if (!used[id]) g.nodes[id].dead = true;
     if (!g.nodes[id].dead)
       for (int input : g.nodes[id].inputs) used[input] = true;
+    if (!g.nodes[id].dead && g.nodes[id].saved_source >= 0) used[g.nodes[id].saved_source] = true;
   }
 }
 
@@ -169,8 +178,9 @@ constexpr void fuse_sources(Graph& g) {
   }
 }
 
-/// A 2 x 2 max-pooling of what a convolution writes becomes a second output of the convolution. An activation
-/// that is the only other reader then moves into the convolution, too, behind the pooling.
+/// A 2 x 2 max-pooling of what a convolution writes becomes a second output of the convolution, unless an
+/// unpooling needs its indices. An activation that is the only other reader then moves into the convolution,
+/// too, behind the pooling.
 template <class Graph>
 constexpr void fuse_pooling(Graph& g) {
   const detail::use_counts uses = detail::count_uses(g);
@@ -183,7 +193,7 @@ constexpr void fuse_pooling(Graph& g) {
       if constexpr (detail::is_pooling<std::remove_cvref_t<decltype(l)>>) window = l.pooling_window();
     });
     if (window != 2 || read.h % 2 != 0 || read.w % 2 != 0 || g.nodes[producer].pooled >= 0 ||
-        g.nodes[id].dims != shape{read.h / 2, read.w / 2, read.c})
+        g.nodes[id].dims != shape{read.h / 2, read.w / 2, read.c} || detail::saved_bytes_are_read(g, id))
       continue;
     g.visit(producer, [&](auto& l) {
       if constexpr (detail::takes_pooling<std::remove_cvref_t<decltype(l)>>) {

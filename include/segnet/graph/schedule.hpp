@@ -28,6 +28,7 @@ struct step {
   short input_gradients[max_inputs] = {no_buffer, no_buffer, no_buffer, no_buffer};
   bool accumulate[max_inputs] = {};  ///< add to the input's gradient; its first writer assigns
   short saved = no_buffer;
+  short source_saved = no_buffer;  ///< `saved` of the node's saved_source
   short workspace = no_buffer;
   int saved_elements = -1;  ///< offset of the layer's saved scalars in the block of all; -1: none
   int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
@@ -107,6 +108,7 @@ class scheduler {
       }
       forward_time_[id] = out_.forward_steps++;
       for (int input : g_.nodes[id].inputs) last_use_[input] = forward_time_[id];
+      if (g_.nodes[id].saved_source >= 0) saved_use_[g_.nodes[id].saved_source] = forward_time_[id];
     }
     loss_time_ = out_.forward_steps;
     last_use_[g_.output] = loss_time_;
@@ -131,6 +133,9 @@ class scheduler {
           for (int input : g_.nodes[id].inputs)
             if (!recomputed(input)) extend(input, backward_time_[id]);
         if (needs.output) extend(id, backward_time_[id]);
+        saved_use_[id] = std::max(saved_use_[id], backward_time_[id]);
+        if (const int source = g_.nodes[id].saved_source; source >= 0)
+          saved_use_[source] = std::max(saved_use_[source], backward_time_[id]);
       });
     }
   }
@@ -183,14 +188,15 @@ class scheduler {
         else
           value_buffer_[id] = new_buffer(value_bytes(id), time, time);
         add_scratch(s, workspace_of<Backend>(l, in, false), time);
+        const saved_size saved = saved_of(l, in);
+        if (saved.bytes_per_image > 0 && saved_use_[id] > 0)
+          s.saved = new_buffer(saved.bytes_per_image, time, saved_use_[id]);
         if (options_.training && has_gradient_[id]) {
-          const saved_size saved = saved_of(l, in);
-          if (saved.bytes_per_image > 0)
-            s.saved = new_buffer(saved.bytes_per_image, time, backward_time_[id]);
           if (saved.elements > 0) s.saved_elements = static_cast<int>(out_.saved_elements);
           out_.saved_elements += whole_lines(saved.elements);
         }
       });
+      if (node.saved_source >= 0) s.source_saved = out_.steps[forward_time_[node.saved_source]].saved;
       if (node.folded >= 0) {
         s.folded = static_cast<int>(out_.folded);
         out_.folded += whole_lines(2 * static_cast<std::size_t>(node.dims.c));
@@ -281,6 +287,7 @@ class scheduler {
   int forward_time_[max_nodes]{};
   int backward_time_[max_nodes]{};
   int last_use_[max_nodes]{};
+  int saved_use_[max_nodes]{};  ///< of the bytes that a node's layer saves; 0: nobody reads them
   bool has_gradient_[max_nodes]{};
   short value_buffer_[max_nodes]{};
   short gradient_buffer_[max_nodes]{};

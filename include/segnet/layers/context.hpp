@@ -27,10 +27,12 @@ struct layer_context {
   std::span<const shape> input_shapes;  ///< of the same inputs, as out_shape() takes them
   std::array<const scalar*, max_layer_parameters> parameters{};
   // What forward() keeps; null where no backward() will follow: in inference, and in training for a layer
-  // through which no gradient flows to any parameter.
-  std::uint8_t* saved_bytes = nullptr;  ///< saved_size::bytes_per_image for each image
-  scalar* saved = nullptr;              ///< saved_size::elements
-  scalar* workspace = nullptr;          ///< layer_workspace::per_image for each image
+  // through which no gradient flows to any parameter. The bytes are there, too, where another layer reads
+  // them: that one finds them at `source_saved_bytes`.
+  std::uint8_t* saved_bytes = nullptr;               ///< saved_size::bytes_per_image for each image
+  const std::uint8_t* source_saved_bytes = nullptr;  ///< those of the layer's saved_source
+  scalar* saved = nullptr;                           ///< saved_size::elements
+  scalar* workspace = nullptr;                       ///< layer_workspace::per_image for each image
   segnet::scratch<scalar> scratch;
 };
 

@@ -14,7 +14,7 @@ namespace segnet {
 /// Builds networks from the library's layers and `UserLayers`: `graph_builder g;` or `graph_builder<swish>
 /// g;`.
 template <layer... UserLayers>
-class graph_builder : public basic_graph_builder<conv2d, batch_norm, relu, sigmoid, max_pool, upsample,
-                                                 concat, add, UserLayers...> {};
+class graph_builder : public basic_graph_builder<conv2d, batch_norm, relu, sigmoid, max_pool, max_unpool,
+                                                 upsample, concat, add, UserLayers...> {};
 
 }  // namespace segnet

@@ -126,6 +126,7 @@ class executor {
     for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
       ctx.parameters[static_cast<std::size_t>(e - table_.first[s.node])] = memory_.tensors[e];
     ctx.saved_bytes = reinterpret_cast<std::uint8_t*>(bytes(s.saved));
+    ctx.source_saved_bytes = reinterpret_cast<const std::uint8_t*>(bytes(s.source_saved));
     ctx.saved = s.saved_elements < 0 ? nullptr : memory_.saved + s.saved_elements;
     ctx.workspace = data(s.workspace);
     ctx.scratch = memory_.scratch;

@@ -32,6 +32,7 @@ std::string summary() {
     built.visit(id, [&](const auto& l) { type = std::string(l.type_name); });
     for (int input : node.inputs)
       reads += (reads.empty() ? "" : ", ") + std::string(built.nodes[input].label.view());
+    if (node.saved_source >= 0) reads += ", " + std::string(built.nodes[node.saved_source].label.view());
     std::size_t parameters = 0;
     for (int e = table.first[id]; e < table.first[id + 1]; ++e) parameters += table.entries[e].spec.size();
     rows.push_back({std::string(node.label.view()), type,

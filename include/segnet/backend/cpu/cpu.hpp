@@ -176,6 +176,16 @@ class basic_cpu {
     detail::max_pool_backward(pool_, g, batch, index, dy, dx, accumulate);
   }
 
+  /// Each pixel of x goes to the place that `index`, of a pooling with this geometry, notes; zeros elsewhere.
+  /// x [batch][out_h][out_w][channels], y [batch][h][w][channels].
+  void max_unpool_forward(const pool2d_geometry& g, int batch, const std::uint8_t* index, const T* x, T* y) {
+    detail::max_pool_backward(pool_, g, batch, index, x, y, false);  // which spreads gradients so
+  }
+  void max_unpool_backward(const pool2d_geometry& g, int batch, const std::uint8_t* index, const T* dy, T* dx,
+                           bool accumulate) {
+    detail::max_unpool_backward(pool_, g, batch, index, dy, dx, accumulate);
+  }
+
   /// Repeats each pixel factor x factor times, into channels [y_offset, y_offset + in.c) of y's y_channels.
   void upsample_nearest_forward(int factor, int batch, shape in, const T* x, T* y, int y_channels,
                                 int y_offset) {

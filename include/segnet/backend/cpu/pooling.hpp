@@ -122,4 +122,50 @@ void max_pool_backward(thread_pool& pool, const pool2d_geometry& g, int batch, c
   });
 }
 
+/// What max_pool_backward() spreads, read back: of each window the element at the noted place. `columns` of
+/// the window's columns are in the image, `rows` of its rows.
+template <class T, class Channels>
+SEGNET_INLINE void max_unpool_window_backward(const std::uint8_t* index, const T* dy, int rows, int columns,
+                                              std::ptrdiff_t row_step, int side, Channels channels, T* dx,
+                                              bool accumulate) {
+  using place_type = place_of<T>;
+  for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
+    const auto best = convert<place_type, l>(load<l>(index + c));
+    auto slope = broadcast<l>(T{0});
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j)
+        slope = best == broadcast<l>(place_type{i * side + j})
+                    ? load<l>(dy + i * row_step + static_cast<std::size_t>(j) * channels + c)
+                    : slope;
+    store<l>(dx + c, accumulate ? load<l>(dx + c) + slope : slope);
+  });
+}
+
+/// The geometry is that of the pooling: dy has its input's size, dx and `index` its output's.
+template <class T>
+void max_unpool_backward(thread_pool& pool, const pool2d_geometry& g, int batch, const std::uint8_t* index,
+                         const T* dy, T* dx, bool accumulate) {
+  const auto rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h);
+  const std::ptrdiff_t row_step = std::ptrdiff_t{g.w} * g.channels;
+  with_channels(static_cast<std::size_t>(g.channels), [&](auto channels) {
+    parallel_for(pool, rows, 4, [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t row = begin; row < end; ++row) {
+        const auto image = static_cast<std::ptrdiff_t>(row) / g.out_h;
+        const int top = static_cast<int>(row % static_cast<std::size_t>(g.out_h)) * g.stride;
+        const int rows_here = std::min(g.window, g.h - top);
+        const T* from = dy + (image * g.h + top) * row_step;
+        for (int column = 0; column < g.out_w; ++column) {
+          const int left = column * g.stride, columns_here = std::min(g.window, g.w - left);
+          const std::ptrdiff_t out = (static_cast<std::ptrdiff_t>(row) * g.out_w + column) * g.channels;
+          const auto gather = [&](int high, int wide) SEGNET_INLINE_LAMBDA {
+            max_unpool_window_backward(index + out, from + std::ptrdiff_t{left} * g.channels, high, wide,
+                                       row_step, g.window, channels, dx + out, accumulate);
+          };
+          rows_here == 2 && columns_here == 2 ? gather(2, 2) : gather(rows_here, columns_here);
+        }
+      }
+    });
+  });
+}
+
 }  // namespace segnet::detail

@@ -10,6 +10,7 @@
 #include <segnet/data/picture_source.hpp>
 #include <segnet/data/synthetic/car_mesh.hpp>
 #include <segnet/data/synthetic/car_shape.hpp>
+#include <segnet/data/synthetic/film.hpp>
 #include <segnet/data/synthetic/rasterizer.hpp>
 #include <segnet/data/synthetic/shading.hpp>
 #include <segnet/data/synthetic/studio.hpp>
@@ -46,7 +47,7 @@ namespace detail {
 struct synthetic_scene {
   camera eye;
   studio room;
-  float exposure{}, warmth{}, noise{}, blur{};
+  film sensor;
   float cos_yaw{}, sin_yaw{};
 
   vec3 to_world(vec3 p) const { return {p.x * cos_yaw - p.y * sin_yaw, p.x * sin_yaw + p.y * cos_yaw, p.z}; }
@@ -86,10 +87,11 @@ inline synthetic_scene draw_scene(std::uint64_t seed, int car, int view, int wid
   room.half_length = 0.5f * shape.length, room.half_width = 0.5f * shape.width;
   room.cos_yaw = scene.cos_yaw, room.sin_yaw = scene.sin_yaw;
 
-  scene.exposure = 1.0f + between(session, -options.exposure, options.exposure) + between(shot, -0.01, 0.01);
-  scene.warmth = between(session, -0.015, 0.015);
-  scene.noise = between(session, 0.2 * options.noise, options.noise);
-  scene.blur = between(session, 0.0, options.blur);
+  scene.sensor.exposure =
+      1.0f + between(session, -options.exposure, options.exposure) + between(shot, -0.01, 0.01);
+  scene.sensor.warmth = between(session, -0.015, 0.015);
+  scene.sensor.noise = between(session, 0.2 * options.noise, options.noise);
+  scene.sensor.blur = between(session, 0.0, options.blur);
   return scene;
 }
 
@@ -149,46 +151,6 @@ class car_painter {
   std::vector<vec3> points_;
 };
 
-/// [blur/2, 1 - blur, blur/2] along both axes; edges repeat.
-inline void blur_picture(std::vector<vec3>& pixels, int w, int h, float blur) {
-  std::vector<vec3> line(static_cast<std::size_t>(std::max(w, h)));
-  const auto pass = [&](std::size_t first, std::size_t stride, int count) {
-    for (int i = 0; i < count; ++i)
-      line[static_cast<std::size_t>(i)] = pixels[first + static_cast<std::size_t>(i) * stride];
-    for (int i = 0; i < count; ++i) {
-      const vec3 sides = line[static_cast<std::size_t>(std::max(i - 1, 0))] +
-                         line[static_cast<std::size_t>(std::min(i + 1, count - 1))];
-      pixels[first + static_cast<std::size_t>(i) * stride] =
-          line[static_cast<std::size_t>(i)] * (1.0f - blur) + sides * (0.5f * blur);
-    }
-  };
-  for (int y = 0; y < h; ++y) pass(static_cast<std::size_t>(y) * static_cast<std::size_t>(w), 1, w);
-  for (int x = 0; x < w; ++x) pass(static_cast<std::size_t>(x), static_cast<std::size_t>(w), h);
-}
-
-/// Exposure, white balance, sensor noise and rounding to 8 bits.
-inline image develop(const std::vector<vec3>& pixels, int w, int h, const synthetic_scene& scene,
-                     random_stream random) {
-  image photo(w, h, 3);
-  const vec3 gain{scene.exposure * (1.0f + scene.warmth), scene.exposure,
-                  scene.exposure * (1.0f - scene.warmth)};
-  // The sum of two uniform numbers from 10 random bits each, close enough to a normal one for noise.
-  const float scale = scene.noise * 2.45f / 1023.0f;
-  for (std::size_t i = 0; i < pixels.size(); ++i) {
-    std::uint64_t bits = random();
-    const auto noise = [&] {
-      const auto sum = static_cast<int>(bits & 1023) + static_cast<int>(bits >> 10 & 1023);
-      bits >>= 20;
-      return static_cast<float>(sum - 1023) * scale;
-    };
-    const vec3 c = pixels[i] * gain;
-    const float value[3] = {c.x + noise(), c.y + noise(), c.z + noise()};
-    for (std::size_t k = 0; k < 3; ++k)
-      photo.data[3 * i + k] = static_cast<std::uint8_t>(std::clamp(value[k], 0.0f, 1.0f) * 255.0f + 0.5f);
-  }
-  return photo;
-}
-
 }  // namespace detail
 
 /// Photograph and mask (0/255) of car number `car` (>= 0) from `view` (1 to 16), `width` x `height` pixels
@@ -240,10 +202,10 @@ inline labelled_photo render_synthetic_car(std::uint64_t seed, int car, int view
       pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)] =
           sum * (1.0f / static_cast<float>(all));
     }
-  blur_picture(pixels, width, height, scene.blur);
+  blur_picture(pixels, width, height, scene.sensor.blur);
   static constexpr std::uint64_t noise_key = 0x2015e;
   result.photo =
-      develop(pixels, width, height, scene,
+      develop(pixels, width, height, scene.sensor,
               {seed, noise_key, static_cast<std::uint64_t>(car), static_cast<std::uint64_t>(view)});
   return result;
 }

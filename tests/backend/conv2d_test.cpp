@@ -75,6 +75,19 @@ std::vector<problem> problems() {
                    .pad_left = 1},
                   2,
                   {{12, 1}}});
+  // Padded by more than the kernel.
+  for (auto [h, w, in, out, kernel, stride, pad] :
+       std::vector<std::array<int, 7>>{{6, 9, 3, 8, 3, 1, 20},
+                                       {5, 7, 32, 24, 3, 1, 5},
+                                       {5, 7, 4, 6, 3, 2, 8},
+                                       {4, 5, 24, 3, 1, 1, 3},
+                                       {3, 2, 9, 10, 7, 3, 11}}) {
+    conv2d_geometry g = convolution(h, w, in, out, kernel, stride);
+    g.pad_top = g.pad_left = pad;
+    g.out_h = (h + 2 * pad - kernel) / stride + 1;
+    g.out_w = (w + 2 * pad - kernel) / stride + 1;
+    list.push_back({g, 2, {{in, 1}}});
+  }
   return list;
 }
 

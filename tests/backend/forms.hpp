@@ -187,10 +187,13 @@ inline std::vector<problem> small_form_problems() {
   add(6, 10, 1, 24, {{64, 2}, {3, 1}});
   add(8, 12, 2, 70, {{5, 4}, {24, 1}, {3, 2}});
   add(12, 9, 1, 8, {{88, 1}});
-  padded(5, 5, 4, 4, 1, 1, 32, 24);   // not the same as padded on both sides
-  padded(9, 11, 7, 9, 0, 0, 24, 40);  // none
-  padded(6, 7, 8, 9, 2, 2, 24, 33);   // all of the kernel but one
-  padded(8, 9, 7, 10, 0, 2, 40, 24);  // one side only
+  padded(5, 5, 4, 4, 1, 1, 32, 24);    // not the same as padded on both sides
+  padded(9, 11, 7, 9, 0, 0, 24, 40);   // none
+  padded(6, 7, 8, 9, 2, 2, 24, 33);    // all of the kernel but one
+  padded(8, 9, 7, 10, 0, 2, 40, 24);   // one side only
+  padded(5, 6, 11, 12, 4, 4, 24, 33);  // more than the kernel
+  padded(3, 4, 21, 22, 10, 10, 32, 24);
+  padded(4, 13, 10, 31, 4, 10, 6, 8);
   // Few columns share a packet with the channels' pairs, of which the last one may be half empty.
   add(6, 7, 2, 2, {{5, 1}});
   add(6, 7, 1, 5, {{33, 1}});

@@ -64,6 +64,14 @@ struct my_net {
 #elif defined(UNPOOL_OTHER_SIZE)
     x = g(max_pool{.window = 4, .ceil = true}, x);
     g.output(g(max_unpool{.window = 4}, x, x));
+#elif defined(NEGATIVE_PADDING)
+    g.output(g(conv2d{.channels = 4, .pad = -2}, x));
+#elif defined(TRANSPOSED_SIZE)
+    g.output(g(transposed_conv2d{.channels = 4, .kernel = 4, .pad = 1, .h = 62, .w = 64}, x));
+#elif defined(CHANNELS_OF_THEIR_OWN)
+    g.output(g(transposed_conv2d{.channels = 4, .kernel = 4, .per_channel = true}, x));
+#elif defined(CROP_OUTSIDE)
+    g.output(g(crop{.h = 20, .w = 20, .top = 8, .left = 13}, x));
 #elif defined(CONCAT_OF_ONE)
     g.output(g(concat{}, x));
 #endif

@@ -26,9 +26,9 @@ void check(const L& l, const std::vector<shape>& inputs, gradient_check_options 
 TEST_CASE("conv2d: kernels, strides, padding, bias", "[gradients]") {
   for (int kernel : {1, 2, 3, 7})
     for (int stride : {1, 2})
-      for (padding pad : {padding::same, padding::valid})
+      for (padding pad : {padding::same, padding::valid, padding(1), padding(9)})
         for (bool bias : {true, false}) {
-          CAPTURE(kernel, stride, int(pad), bias);
+          CAPTURE(kernel, stride, pad.keeps_size, pad.zeros, bias);
           check(conv2d{.channels = 5, .kernel = kernel, .stride = stride, .pad = pad, .bias = bias},
                 {{9, 8, 3}}, {.samples = 40});
         }

@@ -197,6 +197,48 @@ def concat(n, h, w, channels):
     }
 
 
+def transposed_conv2d(name, n, h, w, c, channels, kernel, stride, pad=0, more=(0, 0), per_channel=False):
+    """more: rows and columns beyond the smallest output."""
+    x = nhwc(random(n, h, w, c)).requires_grad_()
+    weight = nhwc(random(c, kernel, kernel, 1 if per_channel else channels)).requires_grad_()
+    bias = random(channels).requires_grad_()
+    y = F.conv_transpose2d(x, weight, bias, stride, pad, more, c if per_channel else 1)
+    dy = nhwc(random(*[y.shape[i] for i in (0, 2, 3, 1)]))
+    y.backward(dy)
+    return {
+        "name": name,
+        "n": n,
+        "h": h,
+        "w": w,
+        "c": c,
+        "channels": channels,
+        "kernel": kernel,
+        "stride": stride,
+        "pad": pad,
+        "out_h": y.shape[2],
+        "out_w": y.shape[3],
+        "per_channel": per_channel,
+        "input": inputs(x),
+        "weights": inputs(weight),
+        "bias": inputs(bias),
+        "output": numbers(y),
+        "output_gradient": inputs(dy),
+        "input_gradient": numbers(x.grad),
+        "weights_gradient": numbers(weight.grad),
+        "bias_gradient": numbers(bias.grad),
+    }
+
+
+def with_fields(case, **fields):
+    return case | fields
+
+
+def start_over(seed):
+    """Cases behind this do not change with those before it."""
+    global generator
+    generator = np.random.default_rng(seed)
+
+
 def main():
     result = {
         "conv2d": [
@@ -232,6 +274,60 @@ def main():
         # Later operators at the end: the numbers of those before stay as they are.
         "max_unpool": [max_unpool("2x2", 2, 4, 6, 3, 2), max_unpool("2x2 over the edge", 2, 5, 7, 3, 2)],
     }
+    start_over(21)
+    result["conv2d"] += [
+        conv2d("3x3 padded by 5", 1, 3, 2, [(2, 1)], 3, (3, 3), 1, (5, 5, 5, 5)),
+        conv2d("3x3 stride 2 padded by 4", 1, 5, 4, [(3, 1)], 2, (3, 3), 2, (4, 4, 4, 4)),
+        conv2d("1x1 padded by 1", 1, 3, 2, [(3, 1)], 2, (1, 1), 1, (1, 1, 1, 1)),
+    ]
+    start_over(22)
+    result["transposed_conv2d"] = [
+        transposed_conv2d("2x2 stride 2", 2, 3, 4, 3, 5, 2, 2),
+        transposed_conv2d("3x3 stride 1 padded", 1, 4, 5, 3, 4, 3, 1, 1),
+        transposed_conv2d("4x4 stride 2 padded, one row more", 1, 3, 2, 2, 3, 4, 2, 1, (1, 0)),
+        transposed_conv2d("3x3 stride 2, one more both ways", 2, 3, 3, 9, 8, 3, 2, 1, (1, 1)),
+        transposed_conv2d("2x2 stride 3, gaps", 1, 3, 2, 2, 3, 2, 3, 0, (1, 2)),
+        transposed_conv2d("7x7 from one pixel", 2, 1, 1, 4, 3, 7, 1),
+        transposed_conv2d("1x1 of few channels", 1, 2, 3, 3, 2, 1, 1),
+        transposed_conv2d("4x4 stride 2, per channel", 2, 3, 4, 5, 5, 4, 2, 1, (0, 1), True),
+        transposed_conv2d("3x3 stride 1, per channel", 1, 4, 3, 9, 9, 3, 1, 2, (0, 0), True),
+        transposed_conv2d("2x2 stride 3, per channel", 1, 3, 2, 2, 2, 2, 3, 0, (2, 1), True),
+        transposed_conv2d("16x16 stride 8, per channel", 1, 3, 2, 1, 1, 16, 8, 4, (0, 0), True),
+    ]
+    start_over(23)
+    result["crop"] = [
+        with_fields(
+            elementwise("a window", lambda x: x[:, :, 1:5, 2:5], 2, 7, 6, 3, -1, 1), top=1, left=2, out_h=4, out_w=3
+        ),
+        with_fields(
+            elementwise("a corner", lambda x: x[:, :, 2:, 3:], 1, 4, 5, 9, -1, 1), top=2, left=3, out_h=2, out_w=2
+        ),
+    ]
+    start_over(24)
+    result["upsample_bilinear"] = [
+        with_fields(
+            elementwise(
+                f"x{factor}",
+                lambda x: F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False),
+                n, h, w, c, -1, 1,
+            ),
+            factor=factor,
+        )
+        for factor, n, h, w, c in ((2, 2, 3, 4, 3), (3, 1, 2, 3, 9), (4, 1, 1, 3, 2), (1, 1, 2, 2, 2))
+    ]
+    start_over(25)
+    result["local_response_norm"] = [
+        with_fields(
+            elementwise(name, lambda x: F.local_response_norm(x, size, alpha, beta, k), n, h, w, c, -3, 3),
+            size=size, alpha=alpha, beta=beta, k=k,
+        )
+        for name, n, h, w, c, size, alpha, beta, k in (
+            ("as by default", 2, 3, 2, 7, 5, 1e-4, 0.75, 1.0),
+            ("strong", 1, 4, 3, 19, 5, 0.7, 0.75, 2.0),
+            ("even size", 1, 3, 3, 6, 4, 0.5, 0.6, 1.5),
+            ("more than all channels", 2, 3, 3, 3, 9, 0.4, 1.3, 1.0),
+        )
+    ]
     output = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "operators.json"
     text = json.dumps(result, separators=(",", ":"))
     # One case per line, so that a change can be read.

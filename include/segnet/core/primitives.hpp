@@ -54,6 +54,9 @@ struct conv2d_epilogue {
   T* pooled = nullptr;
   bool pools_first = false;  ///< before the activation instead of after it
 
+  constexpr bool is_empty() const {
+    return scale == nullptr && bias == nullptr && act == activation::none && pooled == nullptr;
+  }
   /// The same for the channels from `channel` on.
   constexpr conv2d_epilogue from(std::ptrdiff_t channel) const {
     return {scale != nullptr ? scale + channel : nullptr, bias != nullptr ? bias + channel : nullptr, act,

@@ -22,6 +22,7 @@ enum class graph_error {
   channels_must_be_positive,
   kernel_and_stride_must_be_positive,
   kernel_too_large,  ///< max_kernel
+  padding_must_not_be_negative,
   kernel_larger_than_padded_input,
   pooling_needs_input_divisible_by_window,
   pooling_window_too_large,
@@ -31,6 +32,9 @@ enum class graph_error {
   unpooling_must_restore_the_size_before_pooling,  ///< give max_unpool h and w where max_pool rounded up
   concat_needs_equal_height_and_width,
   add_needs_equal_shapes,
+  needs_as_many_channels_as_input,      ///< per_channel, or bilinear weights
+  transposed_size_does_not_give_input,  ///< h, w outside [expected, expected + stride)
+  crop_must_lie_inside_input,
   custom_layer_refuses_shape,
 };
 

@@ -74,6 +74,8 @@ enum class initializer : unsigned char {
   zeros,
   ones,
   glorot_uniform,  ///< U(-l, l), l = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)
+  he_normal,       ///< N(0, 2 / fan_in), for layers with a ReLU behind them (He, Zhang, Ren, Sun 2015)
+  bilinear,        ///< each channel to itself by the weights that interpolate (Long, Shelhamer, Darrell 2015)
 };
 
 /// One tensor that a layer owns. Weights have dims {out, kernel h, kernel w, in}, vectors {channels}.
@@ -85,6 +87,7 @@ struct parameter_spec {
   initializer init = initializer::zeros;
   bool trainable = true;
   float rate = 1, decay = 1;  ///< multipliers of the learning rate (0: frozen) and of weight decay
+  int fan_in = 0;  ///< values that one result adds up, for he_normal; 0: what a convolution's result does
 
   constexpr std::size_t size() const {
     std::size_t product = 1;

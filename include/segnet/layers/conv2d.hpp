@@ -7,14 +7,27 @@
 
 namespace segnet {
 
-/// Distance from the edge at which a convolution starts to read.
-enum class padding : unsigned char {
-  same,   ///< output = ceil(input / stride); the odd pixel of padding goes below and to the right
-  valid,  ///< no padding
+/// Zeros around a convolution's input: `padding::same`, `padding::valid`, or a number of them on every side,
+/// which may exceed the kernel.
+struct padding {
+  int zeros = 0;
+  bool keeps_size = false;  ///< as many as `same` needs
+
+  constexpr padding(int on_every_side) : zeros(on_every_side) {}
+
+  static const padding same;   ///< output = ceil(input / stride); the odd zero goes below and to the right
+  static const padding valid;  ///< none
+
+  friend constexpr bool operator==(const padding&, const padding&) = default;
+
+ private:
+  constexpr padding(int on_every_side, bool keeps) : zeros(on_every_side), keeps_size(keeps) {}
 };
+inline constexpr padding padding::same{0, true};
+inline constexpr padding padding::valid{0};
 
 /// 2-d cross-correlation with square kernels: y[k] = bias[k] + sum over the window and channels of x * w[k].
-/// Weights are KRSC, Glorot-uniform; the bias starts at zero.
+/// Weights are KRSC; the bias starts at zero.
 ///
 /// Several inputs are read as if concatenated along the channels, each upsampled by its factor in `reads`
 /// (nearest neighbour); the fusion passes make use of that, and so may a definition.
@@ -24,6 +37,7 @@ struct conv2d {
   int stride = 1;
   padding pad = padding::same;
   bool bias = true;
+  initializer init = initializer::glorot_uniform;
   learning learn{};
   activation act = activation::none;  ///< applied to the output; set by a pass
   sources reads{};                    ///< set by a pass
@@ -43,9 +57,16 @@ struct conv2d {
     for (int i = 1; i < static_cast<int>(in.size()); ++i)
       if (seen(in, i).h != first.h || seen(in, i).w != first.w)
         return {graph_error::concat_needs_equal_height_and_width, seen(in, i), first};
-    if (pad == padding::valid && (first.h < kernel || first.w < kernel))
-      return {graph_error::kernel_larger_than_padded_input, first, {kernel, kernel, first.c}};
+    if (pad.zeros < 0)
+      return {graph_error::padding_must_not_be_negative, {pad.zeros, pad.zeros, first.c}, {0, 0, first.c}};
+    const shape padded{first.h + 2 * pad.zeros, first.w + 2 * pad.zeros, first.c};
+    if (!pad.keeps_size && (padded.h < kernel || padded.w < kernel))
+      return {graph_error::kernel_larger_than_padded_input, padded, {kernel, kernel, first.c}};
     const conv2d_geometry g = geometry(in);
+    if (init == initializer::bilinear && channels != g.in_channels)
+      return {graph_error::needs_as_many_channels_as_input,
+              {kernel, kernel, channels},
+              {first.h, first.w, g.in_channels}};
     return shape{g.out_h, g.out_w, channels};
   }
 
@@ -54,8 +75,7 @@ struct conv2d {
 
   constexpr parameter_specs parameters(std::span<const shape> in) const {
     parameter_specs specs;
-    specs.push_back(learn.weight(
-        {"weight", {channels, kernel, kernel, geometry(in).in_channels}, 4, initializer::glorot_uniform}));
+    specs.push_back(learn.weight({"weight", {channels, kernel, kernel, geometry(in).in_channels}, 4, init}));
     if (bias) specs.push_back(learn.bias({"bias", {channels}, 1, initializer::zeros}));
     return specs;
   }
@@ -152,9 +172,9 @@ struct conv2d {
 
   /// Output size along one axis; also computes the padding before the first pixel.
   constexpr int out_size(int in, int& before) const {
-    if (pad == padding::valid) {
-      before = 0;
-      return (in - kernel) / stride + 1;
+    if (!pad.keeps_size) {
+      before = pad.zeros;
+      return (in + 2 * pad.zeros - kernel) / stride + 1;
     }
     const int out = (in + stride - 1) / stride;
     before = std::max(0, (out - 1) * stride + kernel - in) / 2;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -96,12 +97,16 @@ class checked_graph {
     locate<T>(*table_, parameters.data(), statistics_.data(), tensors_);
   }
 
+  /// The forward pass; its output is good until the next call.
+  std::span<const T> forward() {
+    run().forward(true);
+    return {run().data(plan_->output), output_size()};
+  }
   /// The forward pass; returns sum(upstream * output).
   double loss(const std::vector<double>& upstream) {
-    run().forward(true);
-    const T* y = run().data(plan_->output);
+    const std::span<const T> y = forward();
     double sum = 0;
-    for (std::size_t i = 0; i < output_size(); ++i) sum += upstream[i] * static_cast<double>(y[i]);
+    for (std::size_t i = 0; i < y.size(); ++i) sum += upstream[i] * static_cast<double>(y[i]);
     return sum;
   }
   void backward(const std::vector<double>& upstream, bool accumulate) {

@@ -102,6 +102,25 @@ void locate(const Table& table, const T* parameters, const T* statistics, std::s
   }
 }
 
+/// The weights that upsample by s, for kernels of 2 s - s % 2 pixels: a tent over the kernel, for each
+/// channel to itself; zero between different channels. Kernels of one channel each have dims[3] = 1.
+template <class T>
+void fill_bilinear(const parameter_spec& spec, std::span<T> values) {
+  const auto tent = [](int at, int size) {
+    const int factor = (size + 1) / 2;
+    const double centre = size % 2 != 0 ? factor - 1.0 : factor - 0.5;
+    return 1.0 - std::abs(at - centre) / factor;
+  };
+  std::size_t i = 0;
+  for (int k = 0; k < spec.dims[0]; ++k)
+    for (int r = 0; r < spec.dims[1]; ++r)
+      for (int s = 0; s < spec.dims[2]; ++s)
+        for (int c = 0; c < spec.dims[3]; ++c)
+          values[i++] = c == k || spec.dims[3] == 1
+                            ? static_cast<T>(tent(r, spec.dims[1]) * tent(s, spec.dims[2]))
+                            : T(0);
+}
+
 /// Fills one tensor with its initial values; `key` makes tensors differ.
 template <class T>
 void initialise(const parameter_spec& spec, std::span<T> values, std::uint64_t seed, std::uint64_t key) {
@@ -119,6 +138,16 @@ void initialise(const parameter_spec& spec, std::span<T> values, std::uint64_t s
       for (T& x : values) x = static_cast<T>(random.uniform(-limit, limit));
       break;
     }
+    case initializer::he_normal: {
+      const int fan_in = spec.fan_in > 0 ? spec.fan_in : spec.dims[1] * spec.dims[2] * spec.dims[3];
+      const double deviation = std::sqrt(2.0 / fan_in);
+      random_stream random{seed, 0x696e6974, key};
+      for (T& x : values) x = static_cast<T>(deviation * random.normal());
+      break;
+    }
+    case initializer::bilinear:
+      fill_bilinear(spec, values);
+      break;
   }
 }
 

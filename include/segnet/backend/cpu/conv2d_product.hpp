@@ -27,17 +27,56 @@ struct block_term {
   const T* panel;
 };
 
-/// Fills the pointers of one tile: pixels [first, first + rows) of the flattened batch.
+/// The order in which an output row's pixels are computed. Backward with a stride, a tap meets only every
+/// stride-th of them: those that share their taps stand together, for a tile to skip all the others.
+class pixel_order {
+ public:
+  template <class T>
+  explicit pixel_order(const gather_product<T>& p)
+      : width_(p.out_w), step_(p.x.transposed ? p.x.stride : 1) {}
+
+  int step() const { return step_; }
+  struct place {
+    int x;
+    int run;  // pixels from here on that share their taps, each `step` behind the one before
+  };
+  place at(int i) const {
+    const int share = width_ / step_, larger = width_ % step_, in_larger = larger * (share + 1);
+    if (i < in_larger) return {i / (share + 1) + i % (share + 1) * step_, share + 1 - i % (share + 1)};
+    i -= in_larger;
+    return {larger + i / share + i % share * step_, share - i % share};
+  }
+
+ private:
+  int width_, step_;
+};
+
+/// Fills the pointers of one tile: pixels [first, first + rows) of the flattened batch, in pixel_order.
 template <class T>
 class tile_gather {
  public:
-  explicit tile_gather(const gather_product<T>& product) : p_(product) {}
+  explicit tile_gather(const gather_product<T>& product) : p_(product), order_(product) {}
 
-  void move_to(std::size_t first, int rows) {
+  struct place {
+    std::size_t pixel;  // of the output
+    std::size_t run;    // pixels that a tile may take from here on
+    int step;           // from one of them to the next
+  };
+  place at(std::size_t first, std::size_t last) const {
+    if (order_.step() == 1) return {first, last - first, 1};
+    const auto w = static_cast<std::size_t>(p_.out_w);
+    const auto [x, run] = order_.at(static_cast<int>(first % w));
+    return {first / w * w + static_cast<std::size_t>(x),
+            std::min(last - first, static_cast<std::size_t>(run)), order_.step()};
+  }
+
+  void move_to(const place& from, int rows) {
     const auto w = static_cast<std::size_t>(p_.out_w), h = static_cast<std::size_t>(p_.out_h);
-    int x = static_cast<int>(first % w), y = static_cast<int>(first / w % h);
-    int image = static_cast<int>(first / (w * h));
+    int x = static_cast<int>(from.pixel % w), y = static_cast<int>(from.pixel / w % h);
+    int image = static_cast<int>(from.pixel / (w * h));
     rows_ = rows;
+    strided_ = from.step > 1;
+    if (strided_) return move_to(image, y, x);
     for (int i = 0; i < rows; ++i) {
       image_[i] = image;
       for (int r = 0; r < p_.kernel_h; ++r) y_[r][i] = p_.y.at(y, r);
@@ -51,6 +90,7 @@ class tile_gather {
 
   /// False where the tap meets padding only: the term can be left out. Rows up to `padded` become zeros.
   bool fill(const block_term<T>& term, int padded, tile_term<T>& to) const {
+    if (strided_ && (y_[term.tap_y][0] < 0 || !meets_[term.tap_x])) return false;
     const int *ys = y_[term.tap_y], *xs = x_[term.tap_x];
     const int h = p_.y.extent / term.upsample, w = p_.x.extent / term.upsample;
     bool any = false;
@@ -69,8 +109,26 @@ class tile_gather {
   }
 
  private:
+  /// A tile within one row, of pixels `stride` apart: neighbours of the source.
+  void move_to(int image, int y, int x) {
+    std::fill_n(image_, rows_, image);
+    for (int r = 0; r < p_.kernel_h; ++r) std::fill_n(y_[r], rows_, p_.y.at(y, r));
+    for (int s = 0; s < p_.kernel_w; ++s) {
+      const int reach = x + p_.x.pad - s;
+      meets_[s] = reach % p_.x.stride == 0;
+      if (!meets_[s]) continue;
+      for (int i = 0; i < rows_; ++i) {
+        const int in = reach / p_.x.stride + i;
+        x_[s][i] = in >= 0 && in < p_.x.extent ? in : -1;
+      }
+    }
+  }
+
   const gather_product<T>& p_;
+  pixel_order order_;
   int rows_ = 0;
+  bool strided_ = false;
+  bool meets_[max_kernel];  // of a strided tile's taps, along the row: whether they fall on pixels at all
   int image_[max_tile_rows];
   int y_[max_kernel][max_tile_rows], x_[max_kernel][max_tile_rows];
 };
@@ -141,16 +199,18 @@ class product_task {
   void multiply(int column, std::size_t first, std::size_t last, bool add, bool finish) {
     using kernels = tile_kernels<V, Packets>;
     tile_result<T> to{.out = nullptr,
-                      .step = p_.columns,
+                      .step = 0,
                       .rows = 0,
                       .columns = std::min(width, p_.columns - column),
                       .add = add,
                       .last = finish,
                       .finish = p_.finish.before_pooling().from(column)};
     for (std::size_t pixel = first; pixel < last;) {
-      to.rows = kernels::share(static_cast<std::ptrdiff_t>(last - pixel));
-      to.out = p_.out + static_cast<std::ptrdiff_t>(pixel) * p_.columns + column;
-      gather_.move_to(pixel, to.rows);
+      const auto place = gather_.at(pixel, last);
+      to.rows = kernels::share(static_cast<std::ptrdiff_t>(place.run));
+      to.out = p_.out + static_cast<std::ptrdiff_t>(place.pixel) * p_.columns + column;
+      to.step = std::ptrdiff_t{place.step} * p_.columns;
+      gather_.move_to(place, to.rows);
       int count = 0;
       for (int term = 0; term < terms_; ++term)
         count += gather_.fill(block_[term], kernels::padded(to.rows), tile_[count]) ? 1 : 0;

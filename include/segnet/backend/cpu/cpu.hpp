@@ -5,6 +5,8 @@
 #include <segnet/backend/cpu/batch_norm.hpp>
 #include <segnet/backend/cpu/conv2d.hpp>
 #include <segnet/backend/cpu/conv2d_pointwise.hpp>
+#include <segnet/backend/cpu/crop.hpp>
+#include <segnet/backend/cpu/depthwise.hpp>
 #include <segnet/backend/cpu/elementwise.hpp>
 #include <segnet/backend/cpu/pooling.hpp>
 
@@ -43,23 +45,30 @@ class basic_cpu {
     return size;
   }
 
-  /// out [batch][out_h][out_w][out_channels] = act(scale * convolution + bias), as `finish` says.
+  /// out [batch][out_h][out_w][out_channels] = act(scale * convolution + bias), as `finish` says. As the
+  /// backward pass of a transposed convolution it may also add to what `out` holds; `finish` is empty then.
   void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
-                      const T* weight, const conv2d_epilogue<T>& finish, T* out, const scratch<T>& memory) {
-    if (detail::pointwise_fits(g) && detail::is_plain(sources) && finish.pooled == nullptr)
+                      const T* weight, const conv2d_epilogue<T>& finish, T* out, const scratch<T>& memory,
+                      bool accumulate = false) {
+    if (detail::pointwise_fits(g) && detail::is_plain(sources) && finish.pooled == nullptr && !accumulate)
       return detail::pointwise_forward(pool_, g, batch, sources[0].data, weight, finish, out);
-    detail::run_product(pool_, detail::forward_product(g, batch, sources, weight, finish, out), memory);
+    auto product = detail::forward_product(g, batch, sources, weight, finish, out);
+    product.accumulate = accumulate;
+    detail::run_product(pool_, product, memory);
   }
 
   /// dx [batch][h][w][in_channels] at the resolution that the convolution sees: upsampling of a source is
-  /// not undone here.
+  /// not undone here. As the forward pass of a transposed convolution it may take an epilogue, without
+  /// pooling and unless it accumulates, of in_channels values.
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const T* weight, T* dx,
-                            bool accumulate, const scratch<T>& memory) {
-    if (detail::pointwise_fits(g))
+                            bool accumulate, const scratch<T>& memory,
+                            const conv2d_epilogue<T>& finish = {}) {
+    if (detail::pointwise_fits(g) && finish.is_empty())
       return detail::pointwise_backward_data(pool_, g, batch, dy, weight, dx, accumulate);
     const conv2d_source<T> source{dy, g.out_channels, 1};
-    detail::run_product(pool_, detail::backward_data_product(g, batch, source, weight, dx, accumulate),
-                        memory);
+    auto product = detail::backward_data_product(g, batch, source, weight, dx, accumulate);
+    product.finish = finish;
+    detail::run_product(pool_, product, memory);
   }
 
   /// `dbias` may be null.
@@ -73,16 +82,46 @@ class basic_cpu {
     if (dbias == nullptr) return;
     const std::size_t rows = static_cast<std::size_t>(batch) * static_cast<std::size_t>(g.out_h) *
                              static_cast<std::size_t>(g.out_w);
-    const double* sums = detail::row_sums<1>(
-        pool_, rows, g.out_channels,
-        [dy](auto l, const detail::lane_channels&) {
+    channel_sums(rows, g.out_channels, dy, dbias, accumulate, memory);
+  }
+
+  static constexpr workspace_size channel_sums_workspace(int channels) {
+    return {.per_thread = 0, .shared = detail::row_sums_size<T>(1, channels)};
+  }
+  /// sums[c] = (or +=) the sum of channel c over all rows: a bias' gradient.
+  void channel_sums(std::size_t rows, int channels, const T* x, T* sums, bool accumulate,
+                    const scratch<T>& memory) {
+    const double* total = detail::row_sums<1>(
+        pool_, rows, channels,
+        [x](auto l, const detail::lane_channels&) {
           return [=](std::size_t i) SEGNET_INLINE_LAMBDA {
-            return detail::row_terms<1, l>{{detail::convert<double, l>(detail::load<l>(dy + i))}};
+            return detail::row_terms<1, l>{{detail::convert<double, l>(detail::load<l>(x + i))}};
           };
         },
         memory.shared);
-    for (int c = 0; c < g.out_channels; ++c)
-      dbias[c] = static_cast<T>(sums[c]) + (accumulate ? dbias[c] : T{0});
+    for (int c = 0; c < channels; ++c) sums[c] = static_cast<T>(total[c]) + (accumulate ? sums[c] : T{0});
+  }
+
+  // --- Transposed convolution with a kernel for each channel, [channels][kernel_h][kernel_w]. `g` is, as for
+  // all transposed ones, the convolution whose backward pass it is: h, w are the output's size. ------------
+
+  static constexpr workspace_size depthwise_transposed_workspace(const conv2d_geometry& g) {
+    return {.per_thread = 0,
+            .shared = static_cast<std::size_t>(g.in_channels) * static_cast<std::size_t>(g.kernel_h) *
+                      static_cast<std::size_t>(g.kernel_w)};
+  }
+  /// x [batch][out_h][out_w][channels] to y [batch][h][w][channels]; `finish` without pooling.
+  void depthwise_transposed_forward(const conv2d_geometry& g, int batch, const T* x, const T* weight,
+                                    const conv2d_epilogue<T>& finish, T* y, const scratch<T>& memory) {
+    detail::depthwise_forward(pool_, g, batch, x, weight, finish, y, memory.shared);
+  }
+  void depthwise_transposed_backward_data(const conv2d_geometry& g, int batch, const T* dy, const T* weight,
+                                          T* dx, bool accumulate, const scratch<T>& memory) {
+    detail::depthwise_backward_data(pool_, g, batch, dy, weight, dx, accumulate, memory.shared);
+  }
+  void depthwise_transposed_backward_weights(const conv2d_geometry& g, int batch, const T* x, const T* dy,
+                                             T* dweight, bool accumulate) {
+    detail::depthwise_backward_weights(pool_, g, batch, x, dy, dweight, accumulate);
   }
 
   // --- Batch normalisation; rows = batch * h * w -------------------------------------------------------
@@ -203,6 +242,16 @@ class basic_cpu {
   }
 
   // --- Copies and sums ---------------------------------------------------------------------------------
+
+  /// y = the pixels of x in the window of y's size that starts at (top, left); backward, dx is zero around
+  /// it.
+  void crop_forward(int batch, shape in, shape window, int top, int left, const T* x, T* y) {
+    detail::crop_forward(pool_, batch, in, window, top, left, x, y);
+  }
+  void crop_backward(int batch, shape in, shape window, int top, int left, const T* dy, T* dx,
+                     bool accumulate) {
+    detail::crop_backward(pool_, batch, in, window, top, left, dy, dx, accumulate);
+  }
 
   /// Channels [src_offset, src_offset + channels) of src to those at dst_offset of dst, or added to them.
   void copy_channels(std::size_t rows, int channels, const T* src, int src_channels, int src_offset, T* dst,

@@ -9,6 +9,7 @@
 #include <segnet/backend/cpu/depthwise.hpp>
 #include <segnet/backend/cpu/elementwise.hpp>
 #include <segnet/backend/cpu/pooling.hpp>
+#include <segnet/backend/cpu/softmax.hpp>
 
 #include <algorithm>
 #include <array>
@@ -203,6 +204,10 @@ class basic_cpu {
   /// p = sigmoid(x) and s = log(1 + exp(-|x|)): what losses on logits are made of. On the calling thread, for
   /// use within parallel_for() and parallel_sum().
   static void logistic_run(std::size_t size, const T* x, T* p, T* s) { detail::logistic_run(x, size, p, s); }
+  /// p = softmax(x) over the channels of each row; its maximum m, and log(sum exp(x - m)). As logistic_run().
+  static void softmax_run(std::size_t rows, std::size_t channels, const T* x, T* p, T* highest, T* log_sum) {
+    detail::softmax_rows(rows, channels, x, p, highest, log_sum);
+  }
 
   // --- Pooling and upsampling --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 
 #include <segnet/data/synthetic/street_objects.hpp>
 #include <segnet/data/synthetic/street_scene.hpp>
+#include <segnet/data/synthetic/street_traffic.hpp>
 
 #include <algorithm>
 #include <array>

@@ -64,6 +64,15 @@ TEST_CASE("batch_norm", "[gradients]") {
   }
 }
 
+TEST_CASE("local_response_norm", "[gradients]") {
+  for (int channels : {1, 3, 8, 37}) {
+    CAPTURE(channels);
+    check(local_response_norm{.alpha = 0.8, .k = 0.9}, {{4, 5, channels}}, {.scale = 2});
+    check(local_response_norm{.size = 2, .alpha = 1, .beta = 1.5, .k = 2}, {{4, 5, channels}}, {.scale = 2});
+    check(local_response_norm{.size = 11, .alpha = 2, .beta = 0.5}, {{4, 5, channels}}, {.scale = 2});
+  }
+}
+
 TEST_CASE("activations, pooling, upsampling", "[gradients]") {
   check(relu{}, {{5, 4, 3}});
   check(sigmoid{}, {{5, 4, 3}}, {.scale = 4});

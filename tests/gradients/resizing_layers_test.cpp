@@ -67,3 +67,9 @@ TEST_CASE("crop", "[gradients]") {
   check(crop{.h = 2, .w = 3, .top = 3, .left = 1}, {{5, 6, 9}});
   check(crop{.h = 5, .w = 6}, {{5, 6, 2}});
 }
+
+TEST_CASE("upsample_bilinear", "[gradients]") {
+  check(upsample_bilinear{}, {{3, 4, 5}});
+  check(upsample_bilinear{3}, {{2, 5, 9}});
+  check(upsample_bilinear{8}, {{1, 2, 16}}, {.samples = 60});
+}

@@ -63,3 +63,50 @@ TEMPLATE_TEST_CASE("crop is PyTorch's", "[layers]", double, float) {
     check_layer<TestType>(crop{at("out_h"), at("out_w"), at("top"), at("left")}, c);
   }
 }
+
+TEMPLATE_TEST_CASE("upsample_bilinear is PyTorch's", "[layers]", double, float) {
+  for (const json& c : cases("upsample_bilinear"))
+    check_layer<TestType>(upsample_bilinear{c.at("factor").get<int>()}, c);
+}
+
+TEMPLATE_TEST_CASE("local_response_norm is PyTorch's", "[layers]", double, float) {
+  for (const json& c : cases("local_response_norm")) {
+    const auto at = [&c](const char* key) { return c.at(key).get<double>(); };
+    check_layer<TestType>(local_response_norm{c.at("size").get<int>(), at("alpha"), at("beta"), at("k")}, c);
+  }
+}
+
+TEST_CASE("bilinear weights upsample by the stride", "[layers]") {
+  // As upsample_bilinear does, away from the border: there pixels beyond the image are zero.
+  const shape in{5, 6, 3};
+  const auto run = [&](const auto& l) {
+    basic_graph_builder<std::remove_cvref_t<decltype(l)>> g;
+    g.output(g("layer", l, g.input(in)));
+    const auto graph = g.finish();
+    REQUIRE(graph.valid());
+    segnet::detail::checked_graph<basic_cpu<double>, std::remove_const_t<decltype(graph)>> at(graph, 1);
+    for (std::size_t i = 0; i < at.input.size(); ++i) at.input[i] = std::sin(static_cast<double>(i * i));
+    for (const parameter& p : at.table().entries)
+      segnet::detail::initialise<double>(p.spec, {at.parameters.data() + p.offset, p.spec.size()}, 1, 1);
+    const auto y = at.forward();
+    return std::vector<double>(y.begin(), y.end());
+  };
+  for (int factor : {2, 3, 4})
+    for (bool per_channel : {false, true}) {
+      CAPTURE(factor, per_channel);
+      const auto expected = run(upsample_bilinear{factor});
+      const auto got = run(transposed_conv2d{.channels = 3,
+                                             .kernel = 2 * factor - factor % 2,
+                                             .stride = factor,
+                                             .pad = factor / 2,
+                                             .per_channel = per_channel,
+                                             .init = initializer::bilinear});
+      REQUIRE(got.size() == expected.size());
+      const auto row = static_cast<std::size_t>(in.w * factor * in.c),
+                 edge = static_cast<std::size_t>(factor);
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        const std::size_t y = i / row, x = i % row / 3;
+        if (y >= edge && y < 4 * edge && x >= edge && x < 5 * edge) CHECK(got[i] == Approx(expected[i]));
+      }
+    }
+}

@@ -53,6 +53,8 @@ static_assert(infer(transposed_conv2d{.channels = 5, .kernel = 7, .stride = 1}, 
 static_assert(infer(transposed_conv2d{.channels = 5, .kernel = 3, .h = 20, .w = 17}, s).value ==
               shape{20, 17, 5});
 static_assert(infer(crop{.h = 2, .w = 8, .top = 7}, s).value == shape{2, 8, 3});
+static_assert(infer(upsample_bilinear{4}, s).value == shape{36, 32, 3});
+static_assert(infer(local_response_norm{}, s).value == s);
 
 // Refusals name what was found and what was expected.
 static_assert(infer(conv2d{}, s).error == graph_error::channels_must_be_positive);
@@ -89,6 +91,10 @@ static_assert(infer(transposed_conv2d{.channels = 5, .kernel = 3, .h = 21}, s).e
 static_assert(infer(transposed_conv2d{.channels = 5, .kernel = 3, .w = 16}, s).error ==
               graph_error::transposed_size_does_not_give_input);
 static_assert(infer(transposed_conv2d{.channels = 5}, s, s).error == graph_error::wrong_number_of_inputs);
+static_assert(infer(upsample_bilinear{0}, s).error == graph_error::shape_must_be_positive);
+static_assert(infer(upsample_bilinear{}, s, s).error == graph_error::wrong_number_of_inputs);
+static_assert(infer(local_response_norm{.size = 0}, s).error == graph_error::channels_must_be_positive);
+static_assert(infer(local_response_norm{}, s, s).error == graph_error::wrong_number_of_inputs);
 static_assert(infer(crop{}, s).error == graph_error::shape_must_be_positive);
 static_assert(infer(crop{.h = 2, .w = 2, .left = 7}, s).error == graph_error::crop_must_lie_inside_input);
 static_assert(infer(crop{.h = 2, .w = 2, .left = 7}, s).found == shape{2, 9, 3});

@@ -87,6 +87,12 @@ struct pool2d_geometry {
   int window = 2, stride = 2;
 };
 
+/// Local response normalisation: x / (k + alpha / size * the sum of x^2 over `size` channels)^beta.
+struct response_norm {
+  int size = 5;
+  double alpha = 1e-4, beta = 0.75, k = 1;
+};
+
 /// Where a primitive finds its scratch memory: `shared` elements in all, and a part for each thread.
 template <class T>
 struct scratch {

@@ -32,4 +32,25 @@ struct upsample {
   }
 };
 
+/// Bilinear upsampling by a whole factor: the pixels' centres are interpolated between, and what lies beyond
+/// the outermost ones is as they are (PyTorch's interpolate with align_corners = false).
+struct upsample_bilinear {
+  int factor = 2;
+
+  static constexpr std::string_view type_name = "upsample_bilinear";
+
+  constexpr shape_result out_shape(std::span<const shape> in) const { return upsample{factor}.out_shape(in); }
+  template <class Backend>
+  void forward(const forward_context<Backend>& ctx) const {
+    const auto& x = ctx.inputs[0];
+    ctx.backend->upsample_bilinear_forward(factor, ctx.batch, x.dims, x.data, ctx.output.data);
+  }
+  template <class Backend>
+  void backward(const backward_context<Backend>& ctx) const {
+    const auto& dx = ctx.input_gradients[0];
+    ctx.backend->upsample_bilinear_backward(factor, ctx.batch, dx.dims, ctx.output_gradient.data, dx.data,
+                                            ctx.accumulate[0]);
+  }
+};
+
 }  // namespace segnet

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <segnet/backend/cpu/batch_norm.hpp>
+#include <segnet/backend/cpu/bilinear.hpp>
 #include <segnet/backend/cpu/conv2d.hpp>
 #include <segnet/backend/cpu/conv2d_pointwise.hpp>
 #include <segnet/backend/cpu/crop.hpp>
 #include <segnet/backend/cpu/depthwise.hpp>
 #include <segnet/backend/cpu/elementwise.hpp>
+#include <segnet/backend/cpu/local_response_norm.hpp>
 #include <segnet/backend/cpu/pooling.hpp>
 #include <segnet/backend/cpu/softmax.hpp>
 
@@ -175,6 +177,21 @@ class basic_cpu {
                                 accumulate_dx, dgamma, dbeta, accumulate_parameters, memory.shared);
   }
 
+  // --- Local response normalisation; rows = batch * h * w ----------------------------------------------
+
+  static constexpr workspace_size local_response_norm_workspace(int channels) {
+    return detail::response_norm_workspace(channels);
+  }
+  void local_response_norm_forward(const response_norm& norm, std::size_t rows, int channels, const T* x,
+                                   T* y, const scratch<T>& memory) {
+    detail::response_norm_forward(pool_, norm, rows, channels, x, y, memory);
+  }
+  /// dx may be dy when it is not accumulated to.
+  void local_response_norm_backward(const response_norm& norm, std::size_t rows, int channels, const T* x,
+                                    const T* dy, T* dx, bool accumulate, const scratch<T>& memory) {
+    detail::response_norm_backward(pool_, norm, rows, channels, x, dy, dx, accumulate, memory);
+  }
+
   // --- Activations; y may be x, dx may be dy when it is not accumulated to -----------------------------
 
   void relu_forward(std::size_t size, const T* x, T* y) {
@@ -244,6 +261,14 @@ class basic_cpu {
   }
   void upsample_nearest_backward(int factor, int batch, shape in, const T* dy, T* dx, bool accumulate) {
     upsample_nearest_backward(factor, batch, in, dy, dx, accumulate, in.c, 0);
+  }
+
+  /// Upsampling by interpolation between the pixels' centres. x, dx: batch images `in`.
+  void upsample_bilinear_forward(int factor, int batch, shape in, const T* x, T* y) {
+    detail::bilinear_forward(pool_, factor, batch, in, x, y);
+  }
+  void upsample_bilinear_backward(int factor, int batch, shape in, const T* dy, T* dx, bool accumulate) {
+    detail::bilinear_backward(pool_, factor, batch, in, dy, dx, accumulate);
   }
 
   // --- Copies and sums ---------------------------------------------------------------------------------

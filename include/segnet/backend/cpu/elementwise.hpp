@@ -69,6 +69,17 @@ void logistic_run(const T* x, std::size_t size, T* p, T* s) {
   }
 }
 
+/// y = x^exponent, x > 0; y may be x.
+template <class T>
+void power_run(const T* x, std::size_t size, T exponent, T* y) {
+  namespace e = Eigen::internal;
+  using V = simd<T>;
+  std::size_t i = 0;
+  for (; e::packet_traits<T>::HasLog && i + V::lanes <= size; i += V::lanes)
+    V::store(y + i, e::pexp(e::pmul(V::set(exponent), e::plog(V::load(x + i)))));
+  for (; i < size; ++i) y[i] = std::pow(x[i], exponent);
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif

@@ -2,9 +2,11 @@
 // No step allocates. The C library's allocation functions are replaced by ones that count and hand on;
 // operator new and Eigen end in them too. Sanitizers bring their own, so there is nothing to count with them.
 #include <segnet/loss/bce_dice.hpp>
+#include <segnet/loss/softmax_cross_entropy.hpp>
 #include <segnet/network/checkpoint.hpp>
 #include <segnet/network/network.hpp>
 #include <segnet/optim/adam.hpp>
+#include <segnet/optim/sgd.hpp>
 
 #include "../data/temporary_folder.hpp"
 #include "networks.hpp"
@@ -12,6 +14,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <vector>
@@ -96,6 +99,9 @@ TEST_CASE("no step allocates", "[network]") {
   const std::vector<float> masks(3 * net.output_shape.size(), 1.0f);
   std::vector<float> m(net.parameters().size()), v(m.size());
   adam_state<float> state{m, v};
+  sgd_state<float> slow{m};
+  const std::vector<std::uint8_t> labels(3 * net.input_shape.pixels(), 1);  // for the images as logits
+  std::vector<float> of_classes(images.size());
   double loss = 0;
 
   const int start = allocations;
@@ -109,6 +115,10 @@ TEST_CASE("no step allocates", "[network]") {
       net.backward(part > 0);
     }
     adam{}(net.backend(), 0.01, net.parameters(), net.gradients(), state);
+    sgd{}(net.backend(), 0.01, net.parameters(), net.gradients(), slow);
+    loss +=
+        softmax_cross_entropy{}(net.backend(), {images.data(), 3, net.input_shape}, labels, {}, of_classes)
+            .total;
     net.infer({images.data(), 2, net.input_shape});
   }
   const int end = allocations;

@@ -51,6 +51,18 @@ TEMPLATE_TEST_CASE("cpu: every form of a convolution agrees with naive loops", "
   for (const problem& p : form_problems()) check_forms<TestType>(p);
 }
 
+TEST_CASE("cpu: every form gives the statistics of more pixels than fit one sum", "[backend]") {
+  for (const problem& p : {problem{convolution(70, 40, 8, 8, 3, 1), 40, {{8, 1}}},
+                           problem{convolution(90, 92, 24, 40, 3, 1), 5, {{24, 1}}},
+                           problem{convolution(60, 62, 200, 24, 3, 1), 3, {{200, 1}}},
+                           problem{convolution(4, 4, 64, 64, 3, 1), 40, {{64, 1}}}}) {
+    INFO(name(p));
+    const operands<float> o(p);
+    for (const product_form form : all_forms)
+      if (fits(form, product_geometry::forward(p.g))) check_statistics<float>(form, p, o, {});
+  }
+}
+
 TEST_CASE("cpu: the problems take all ways through Winograd's form", "[backend]") {
   // Weights or data transformed first; data in one or in several parts.
   bool weights_first = false, one_part = false, several_parts = false;

@@ -54,7 +54,9 @@ void forward(product_form form, const problem& p, const operands<T>& o, const co
              int threads, std::vector<T>& out) {
   out.assign(o.dy.size(), T{77});
   thread_pool pool(threads);
-  workspace<T> memory(detail::product_workspace<T>(form, product_geometry::forward(p.g)), threads);
+  workspace_size size = detail::product_workspace<T>(form, product_geometry::forward(p.g));
+  if (finish.mean != nullptr) size.shared += detail::statistics_size<T>(p.g.out_channels);
+  workspace<T> memory(size, threads);
   auto product = detail::forward_product<T>(p.g, p.batch, o.sources, o.weight.data(), finish, out.data());
   product.form = form;
   detail::run_product(pool, product, memory.get());
@@ -116,6 +118,33 @@ constexpr double tolerance(product_form form) {
   return (form == product_form::winograd_4 ? 4 : 1) * tolerance<T>();
 }
 
+/// The mean and the variance that a form gives, against those of what it wrote.
+template <class T>
+void check_statistics(product_form form, const problem& p, const operands<T>& o, conv2d_epilogue<T> finish) {
+  const auto channels = static_cast<std::size_t>(p.g.out_channels);
+  std::vector<T> out, first_mean, first_variance;
+  for (int threads : {1, 2, 3}) {
+    std::vector<T> got_mean(channels, T{77}), got_variance(channels, T{77});
+    finish.mean = got_mean.data();
+    finish.variance = got_variance.data();
+    forward(form, p, o, finish, threads, out);
+    if (threads > 1) {
+      CHECK((got_mean == first_mean && got_variance == first_variance));
+      continue;
+    }
+    first_mean = got_mean, first_variance = got_variance;
+    const auto n = static_cast<double>(out.size() / channels);
+    std::vector<double> mean(channels), variance(channels);
+    for (std::size_t i = 0; i < out.size(); ++i) mean[i % channels] += static_cast<double>(out[i]) / n;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const double centred = static_cast<double>(out[i]) - mean[i % channels];
+      variance[i % channels] += centred * centred / n;
+    }
+    CHECK(difference(got_mean, mean) < tolerance<T>());
+    CHECK(difference(got_variance, variance) < tolerance<T>());
+  }
+}
+
 /// Runs every form that fits, with and without epilogue and accumulation, against naive loops, and with
 /// several numbers of threads.
 template <class T>
@@ -144,6 +173,10 @@ void check_forms(const problem& p) {
         INFO("forward");
         check(form, expected.out,
               [&](int threads, std::vector<T>& to) { forward(form, p, o, finish, threads, to); });
+      }
+      if (fits(form, product_geometry::forward(p.g))) {
+        INFO("statistics");
+        check_statistics(form, p, o, finish);
       }
       if (fits(form, product_geometry::backward_data(p.g))) {
         INFO("backward to the data");

@@ -130,12 +130,14 @@ TEST_CASE("cpu: primitives do not allocate", "[backend]") {
     const scratch<float> s = memory.get();
     const auto k = static_cast<std::size_t>(g.out_channels);
     const long before = allocations;
-    backend.conv2d_forward(g, 1, {&source, 1}, w.data(), {.act = activation::relu}, y.data(), s);
+    backend.conv2d_forward(g, 1, {&source, 1}, w.data(),
+                           {.act = activation::relu, .mean = c.data() + 4 * k, .variance = c.data() + 5 * k},
+                           y.data(), s);
     backend.conv2d_backward_data(g, 1, y.data(), w.data(), dx.data(), true, s);
     backend.conv2d_backward_weights(g, 1, {&source, 1}, y.data(), dw.data(), c.data(), false, s);
     backend.batch_norm_forward(out / k, g.out_channels, y.data(), c.data(), c.data() + k, 1e-3f, 0.9f,
                                c.data() + 2 * k, c.data() + 3 * k, c.data() + 4 * k, c.data() + 5 * k,
-                               activation::relu, y.data(), s);
+                               activation::relu, y.data());
     backend.batch_norm_backward(out / k, g.out_channels, y.data(), y.data(), c.data(), c.data() + k,
                                 c.data() + 4 * k, c.data() + 5 * k, activation::relu, y.data(), false,
                                 c.data() + 6 * k, c.data() + 7 * k, false, s);

@@ -52,6 +52,13 @@
 //                                              activation where the member `bool pools_first` is set; has
 //                                              `activation act` too
 //   constexpr int pooling_window() const;      takes the maximum over windows that do not overlap
+//   static constexpr bool gives_statistics = true;
+//                                              writes forward_context::mean and variance, where they are
+//                                              given
+//   static constexpr bool takes_statistics = true;
+//                                              keeps the mean and the variance of each channel of its only
+//                                              input as the first of its saved elements, or finds them there
+//                                              where forward_context::statistics_given
 //   static constexpr bool folds = true;        is y = scale * x + shift per channel, in inference, with
 //   template <class T> void folded(const T* const* parameters, int channel, T& scale, T& shift) const;
 #pragma once
@@ -265,6 +272,14 @@ concept reads_saved_bytes = requires {
 template <class L>
 concept folds_into_producer = requires {
   requires L::folds;
+};
+template <class L>
+concept gives_statistics = requires {
+  requires L::gives_statistics;
+};
+template <class L>
+concept takes_statistics = requires {
+  requires L::takes_statistics;
 };
 template <class L>
 concept is_final_activation = requires {

@@ -32,6 +32,8 @@ struct step {
   short workspace = no_buffer;
   int saved_elements = -1;  ///< offset of the layer's saved scalars in the block of all; -1: none
   int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
+  int statistics = -1;  ///< offset among the saved scalars of the output's mean, and the variance behind it
+  bool statistics_given = false;  ///< the first saved scalars are there before the layer is called
 };
 
 inline constexpr int max_steps = 3 * max_nodes;
@@ -194,6 +196,7 @@ class scheduler {
         if (options_.training && has_gradient_[id]) {
           if (saved.elements > 0) s.saved_elements = static_cast<int>(out_.saved_elements);
           out_.saved_elements += whole_lines(saved.elements);
+          if (takes_statistics<std::remove_cvref_t<decltype(l)>>) ask_for_statistics(s, input);
         }
       });
       if (node.saved_source >= 0) s.source_saved = out_.steps[forward_time_[node.saved_source]].saved;
@@ -207,6 +210,18 @@ class scheduler {
       out_.steps.push_back(s);
     }
     out_.output = value_buffer_[g_.output];
+  }
+
+  /// Where a step takes its input's statistics, the layer that writes this input gives them, if it can.
+  constexpr void ask_for_statistics(step& s, int input) {
+    if (input == 0 || g_.nodes[input].writer >= 0) return;
+    step& producer = out_.steps[forward_time_[input]];
+    g_.visit(input, [&](const auto& l) {
+      if (gives_statistics<std::remove_cvref_t<decltype(l)>> && producer.statistics < 0) {
+        producer.statistics = s.saved_elements;
+        s.statistics_given = true;
+      }
+    });
   }
 
   constexpr void add_backward_steps() {

@@ -25,6 +25,7 @@ struct batch_norm {
   static constexpr bool recomputes = true;
   static constexpr bool folds = true;
   static constexpr bool normalises_over_batch = true;
+  static constexpr bool takes_statistics = true;
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
     if (in.size() != 1) return {graph_error::wrong_number_of_inputs, in[0]};
@@ -41,7 +42,7 @@ struct batch_norm {
     return specs;
   }
 
-  /// The batch's mean and 1 / sqrt(variance + epsilon).
+  /// The batch's mean, and its variance, which becomes 1 / sqrt(variance + epsilon).
   constexpr saved_size saved(std::span<const shape> in) const {
     return {.elements = 2 * static_cast<std::size_t>(in[0].c)};
   }
@@ -57,7 +58,7 @@ struct batch_norm {
   constexpr layer_workspace workspace(std::span<const shape> in, bool backward) const {
     layer_workspace need;
     need.scratch = backward ? Backend::batch_norm_backward_workspace(in[0].c)
-                            : Backend::batch_norm_forward_workspace(in[0].c);
+                            : Backend::batch_statistics_workspace(in[0].c);
     return need;
   }
 
@@ -66,14 +67,14 @@ struct batch_norm {
     using T = typename Backend::scalar;
     const auto& x = ctx.inputs[0];
     const auto& p = ctx.parameters;
-    if (ctx.training)
-      ctx.backend->batch_norm_forward(x.rows(), x.dims.c, x.data, p[0], p[1], static_cast<T>(epsilon),
-                                      static_cast<T>(std::min(momentum, ctx.momentum_limit)),
-                                      ctx.statistics[2], ctx.statistics[3], ctx.saved, ctx.saved + x.dims.c,
-                                      act, ctx.output.data, ctx.scratch);
-    else
-      ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3],
-                                        static_cast<T>(epsilon), act, ctx.output.data);
+    if (!ctx.training)
+      return ctx.backend->batch_norm_inference(x.rows(), x.dims.c, x.data, p[0], p[1], p[2], p[3],
+                                               static_cast<T>(epsilon), act, ctx.output.data);
+    if (!ctx.statistics_given)
+      ctx.backend->batch_statistics(x.rows(), x.dims.c, x.data, ctx.saved, ctx.saved + x.dims.c, ctx.scratch);
+    ctx.backend->batch_norm_forward(x.rows(), x.dims.c, x.data, p[0], p[1], static_cast<T>(epsilon),
+                                    static_cast<T>(std::min(momentum, ctx.momentum_limit)), ctx.statistics[2],
+                                    ctx.statistics[3], ctx.saved, ctx.saved + x.dims.c, act, ctx.output.data);
   }
 
   template <class Backend>

@@ -47,6 +47,10 @@ struct forward_context : layer_context<Backend> {
   const scalar* scale = nullptr;
   const scalar* shift = nullptr;  ///< the layer's own bias is part of it
   scalar* pooled = nullptr;       ///< a second output, where a pooling was fused into this layer
+  // Of each channel of the output over the batch, the variance biased; null unless the next layer asks.
+  scalar* mean = nullptr;
+  scalar* variance = nullptr;
+  bool statistics_given = false;  ///< `saved` starts with those of the input, whose layer has written them
 };
 
 /// backward() reads `output_gradient` and, for each input whose `input_gradients[i].data` is not null,

@@ -46,6 +46,7 @@ struct conv2d {
   static constexpr std::string_view type_name = "conv2d";
   static constexpr bool accepts_folded_batch_norm = true;
   static constexpr bool accepts_max_pool = true;
+  static constexpr bool gives_statistics = true;
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
     if (channels <= 0) return {graph_error::channels_must_be_positive, {kernel, kernel, channels}};
@@ -116,8 +117,13 @@ struct conv2d {
   void forward(const forward_context<Backend>& ctx) const {
     using T = typename Backend::scalar;
     const auto [g, from] = read<T>(ctx);
-    conv2d_epilogue<T> finish{
-        .scale = ctx.scale, .bias = ctx.shift, .act = act, .pooled = ctx.pooled, .pools_first = pools_first};
+    conv2d_epilogue<T> finish{.scale = ctx.scale,
+                              .bias = ctx.shift,
+                              .act = act,
+                              .pooled = ctx.pooled,
+                              .pools_first = pools_first,
+                              .mean = ctx.mean,
+                              .variance = ctx.variance};
     if (ctx.scale == nullptr && bias) finish.bias = ctx.parameters[1];
     ctx.backend->conv2d_forward(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
                                 ctx.parameters[0], finish, ctx.output.data, ctx.scratch);

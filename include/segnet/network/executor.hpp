@@ -47,6 +47,11 @@ class executor {
       ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
       ctx.pooled = data(s.pooled);
       if (training) {
+        if (s.statistics >= 0) {
+          ctx.mean = memory_.saved + s.statistics;
+          ctx.variance = ctx.mean + g_.nodes[s.node].dims.c;
+        }
+        ctx.statistics_given = s.statistics_given;
         for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
           if (!table_.entries[e].spec.trainable)
             ctx.statistics[static_cast<std::size_t>(e - table_.first[s.node])] =

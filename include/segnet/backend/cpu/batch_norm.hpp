@@ -76,15 +76,8 @@ SEGNET_INLINE scale_shift<T> scale_and_shift(T gamma, T beta, T mean, T inv_std)
 }
 
 template <class T>
-struct batch_norm_statistics {
-  T *running_mean, *running_var;  // updated
-  T *saved_mean, *saved_inv_std;  // for backward
-};
-
-template <class T>
-void batch_norm_forward(thread_pool& pool, std::size_t rows, int channels, const T* x, const T* gamma,
-                        const T* beta, T epsilon, T momentum, const batch_norm_statistics<T>& to,
-                        activation act, T* y, T* memory) {
+void batch_statistics(thread_pool& pool, std::size_t rows, int channels, const T* x, T* mean, T* variance,
+                      T* memory) {
   // Summed relative to the first row, so that a mean far from zero costs no digits of the variance.
   const double* sums = row_sums<2>(
       pool, rows, channels,
@@ -100,12 +93,28 @@ void batch_norm_forward(thread_pool& pool, std::size_t rows, int channels, const
   const auto width = static_cast<std::size_t>(channels);
   for (std::size_t c = 0; c < width; ++c) {
     const double offset = sums[c] / n;
-    const double mean = static_cast<double>(x[c]) + offset;
-    const double variance = std::max(0.0, sums[width + c] / n - offset * offset);
+    mean[c] = static_cast<T>(static_cast<double>(x[c]) + offset);
+    variance[c] = static_cast<T>(std::max(0.0, sums[width + c] / n - offset * offset));
+  }
+}
+
+template <class T>
+struct batch_norm_statistics {
+  T *running_mean, *running_var;  // updated
+  T *saved_mean, *saved_inv_std;  // for backward; the latter found as the variance
+};
+
+template <class T>
+void batch_norm_forward(thread_pool& pool, std::size_t rows, int channels, const T* x, const T* gamma,
+                        const T* beta, T epsilon, T momentum, const batch_norm_statistics<T>& to,
+                        activation act, T* y) {
+  const auto n = static_cast<double>(rows);
+  const auto width = static_cast<std::size_t>(channels);
+  for (std::size_t c = 0; c < width; ++c) {
+    const auto variance = static_cast<double>(to.saved_inv_std[c]);
     const double unbiased = rows > 1 ? variance * (n / (n - 1)) : variance;
-    to.saved_mean[c] = static_cast<T>(mean);
     to.saved_inv_std[c] = static_cast<T>(1 / std::sqrt(variance + static_cast<double>(epsilon)));
-    to.running_mean[c] = momentum * to.running_mean[c] + (1 - momentum) * static_cast<T>(mean);
+    to.running_mean[c] = momentum * to.running_mean[c] + (1 - momentum) * to.saved_mean[c];
     to.running_var[c] = momentum * to.running_var[c] + (1 - momentum) * static_cast<T>(unbiased);
   }
   scale_rows(

@@ -34,7 +34,9 @@ constexpr workspace_size product_workspace(const product_geometry& p) {
 
 template <class T>
 constexpr workspace_size conv2d_forward_workspace(const conv2d_geometry& g) {
-  return product_workspace<T>(product_geometry::forward(g));
+  workspace_size size = product_workspace<T>(product_geometry::forward(g));
+  size.shared += statistics_size<T>(g.out_channels);
+  return size;
 }
 
 template <class T>

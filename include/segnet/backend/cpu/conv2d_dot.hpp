@@ -7,6 +7,7 @@
 
 #include <segnet/backend/cpu/conv2d_gather.hpp>
 #include <segnet/backend/cpu/conv2d_pool.hpp>
+#include <segnet/backend/cpu/conv2d_statistics.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
 
@@ -101,6 +102,9 @@ class dot_product {
       for (int pixel = 0; pixel < pixels; ++pixel)
         finish_row<V>(sums + image * image_sums + pixel * plan::filters, finish,
                       p_.out + (std::ptrdiff_t{first + image} * pixels + pixel) * p_.columns + begin);
+    if (p_.sums != nullptr)
+      sum_block(p_, 0, p_.out + std::ptrdiff_t{first} * pixels * p_.columns + begin, 1,
+                std::ptrdiff_t{images} * pixels, begin, end - begin);
   }
 
   /// One filter at all pixels. Taps that meet padding are left out while compiling.

@@ -56,6 +56,7 @@ struct gather_product {
   conv2d_epilogue<T> finish;
   bool accumulate;  // out += instead of =
   T* out;
+  double* sums = nullptr;  // partial sums of the output, see conv2d_statistics.hpp
 
   std::size_t pixels() const {
     return static_cast<std::size_t>(batch) * static_cast<std::size_t>(out_h) *

@@ -11,6 +11,8 @@
 #include <segnet/backend/cpu/conv2d_winograd.hpp>
 #include <segnet/backend/cpu/thread_pool.hpp>
 
+#include <memory>
+
 namespace segnet::detail {
 
 template <class T>
@@ -234,20 +236,28 @@ void run_direct(thread_pool& pool, const gather_product<typename V::scalar>& p,
   constexpr std::size_t smallest = std::size_t{16} * tile_rows<Packets>;  // pixels that pay for packing
   const std::size_t pixels = p.pixels();
   const int panels = (p.columns + width - 1) / width;
-  // Every thread gets several tasks. How the pixels are cut does not change any pixel's sum.
-  const auto wanted = static_cast<std::size_t>((4 * pool.size() + panels - 1) / panels);
-  const std::size_t blocks = pool.size() == 1 ? 1 : std::clamp<std::size_t>(pixels / smallest, 1, wanted);
+  // Every thread gets several tasks. How the pixels are cut does not change any pixel's sum, but those over
+  // the pixels: with them, it must not depend on the threads.
+  const int tasks = p.sums == nullptr ? 4 * pool.size() : 4 * fewest_slots;
+  const auto wanted = static_cast<std::size_t>(
+      std::min((tasks + panels - 1) / panels, p.sums == nullptr ? tasks : statistics_slots(p.columns)));
+  const std::size_t blocks =
+      pool.size() == 1 && p.sums == nullptr ? 1 : std::clamp<std::size_t>(pixels / smallest, 1, wanted);
   const std::size_t block = (pixels + blocks - 1) / blocks;
   pool.run(panels * static_cast<int>(blocks), [&](int task, int thread) {
-    const std::size_t first = static_cast<std::size_t>(task % static_cast<int>(blocks)) * block;
-    product_task<V, Packets>(p, memory.of(thread))
-        .run(task / static_cast<int>(blocks) * width, first, std::min(first + block, pixels));
+    const int part = task % static_cast<int>(blocks), column = task / static_cast<int>(blocks) * width;
+    const std::size_t first = std::min(static_cast<std::size_t>(part) * block, pixels);
+    const std::size_t last = std::min(first + block, pixels);
+    product_task<V, Packets>(p, memory.of(thread)).run(column, first, last);
+    if (p.sums != nullptr)
+      sum_block(p, part, p.out + static_cast<std::ptrdiff_t>(first) * p.columns + column, 1,
+                static_cast<std::ptrdiff_t>(last - first), column, std::min(width, p.columns - column));
   });
   if (p.finish.pooled != nullptr) pool_all(pool, p);
 }
 
 template <class T>
-void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>& memory) {
+void run_form(thread_pool& pool, const gather_product<T>& p, const scratch<T>& memory) {
   assert(p.kernel_h <= max_kernel && p.kernel_w <= max_kernel);
   assert(p.sources.size() <= std::size_t{max_sources});
   if (p.form == product_form::winograd_2 || p.form == product_form::winograd_4)
@@ -273,6 +283,20 @@ void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>
   if constexpr (panel_shape<T>::pairs)
     if (shape.depth == 2) return shape.packets == 1 ? run(columns<T, 2>{}, one) : run(columns<T, 2>{}, three);
   shape.packets == 1 ? run(columns<T, 1>{}, one) : run(columns<T, 1>{}, two);
+}
+
+/// The product, and the statistics of its result where the epilogue asks for them: their sums stand in front
+/// of the form's own scratch memory.
+template <class T>
+void run_product(thread_pool& pool, const gather_product<T>& p, const scratch<T>& memory) {
+  if (p.finish.mean == nullptr) return run_form(pool, p, memory);
+  assert(p.finish.pooled == nullptr);
+  const std::size_t size = statistics_size<T>(p.columns);
+  gather_product<T> summed = p;
+  summed.sums = reinterpret_cast<double*>(memory.shared);
+  std::uninitialized_fill_n(summed.sums, size * sizeof(T) / sizeof(double), 0.0);
+  run_form(pool, summed, {memory.shared + size, memory.threads, memory.per_thread});
+  finish_statistics(summed);
 }
 
 }  // namespace segnet::detail

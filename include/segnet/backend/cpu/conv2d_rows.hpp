@@ -6,6 +6,7 @@
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
 #include <segnet/backend/cpu/conv2d_pool.hpp>
+#include <segnet/backend/cpu/conv2d_statistics.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/thread_pool.hpp>
 
@@ -90,10 +91,10 @@ constexpr std::size_t rows_form_size(const product_geometry& p) {
              static_cast<std::size_t>(p.kernel_h) * static_cast<std::size_t>(p.kernel_w * p.channels + 1);
 }
 
-/// All columns of the output rows [first, last) of the flattened batch.
+/// All columns of the output rows [first, last) of the flattened batch, which are the band `number`.
 template <class V, int Packets>
-void multiply_rows(const gather_product<typename V::scalar>& p, std::ptrdiff_t first, std::ptrdiff_t last,
-                   typename V::scalar* scratch) {
+void multiply_rows(const gather_product<typename V::scalar>& p, int number, std::ptrdiff_t first,
+                   std::ptrdiff_t last, typename V::scalar* scratch) {
   using T = typename V::scalar;
   using kernels = tile_kernels<V, Packets>;
   constexpr int width = Packets * V::width;
@@ -152,17 +153,21 @@ void multiply_rows(const gather_product<typename V::scalar>& p, std::ptrdiff_t f
       x += count;
     }
     if (p.finish.pooled != nullptr && row % 2 != 0) pool_two_rows(p, row - 1);
+    if (p.sums != nullptr) sum_row(p, number, row);
   }
 }
 
 template <class V, int Packets>
 void run_rows_form(thread_pool& pool, const gather_product<typename V::scalar>& p,
                    const scratch<typename V::scalar>& memory) {
-  // Long enough that packing and the rows shared with the neighbours do not matter.
-  // An even number, for rows to pool in pairs.
-  const std::ptrdiff_t rows = std::ptrdiff_t{p.batch} * p.out_h, band = 32;
+  // Bands so long that packing and the rows shared with the neighbours do not matter, of an even number of
+  // rows, to pool in pairs, and each with a slot of its own for sums.
+  const std::ptrdiff_t rows = std::ptrdiff_t{p.batch} * p.out_h, shortest = 32;
+  const std::ptrdiff_t slots = statistics_slots(p.columns);
+  const std::ptrdiff_t band =
+      p.sums == nullptr ? shortest : std::max(shortest, (rows + 2 * slots - 1) / (2 * slots) * 2);
   pool.run(static_cast<int>((rows + band - 1) / band), [&](int task, int thread) {
-    multiply_rows<V, Packets>(p, task * band, std::min((task + 1) * band, rows), memory.of(thread));
+    multiply_rows<V, Packets>(p, task, task * band, std::min((task + 1) * band, rows), memory.of(thread));
   });
 }
 

@@ -8,6 +8,7 @@
 
 #include <segnet/backend/cpu/conv2d_panel.hpp>
 #include <segnet/backend/cpu/conv2d_pool.hpp>
+#include <segnet/backend/cpu/conv2d_statistics.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
 #include <segnet/backend/cpu/winograd_tiles.hpp>
@@ -57,7 +58,8 @@ struct winograd_plan {
 
   /// Groups that are transformed before they are multiplied, where the weights are not.
   constexpr int groups() const {
-    return std::max(1, static_cast<int>(image_bytes / sizeof(T) / group_size()));
+    return std::clamp(static_cast<int>(image_bytes / sizeof(T) / group_size()), 1,
+                      groups_per_task * fewest_slots);  // each task has a slot for sums
   }
   constexpr int block() const {
     const int blocks = (channels + multiplied_channels - 1) / multiplied_channels;
@@ -122,18 +124,23 @@ class winograd_product {
       transform_weights(panel * width, channel, std::min(plan::packed_channels, p_.channels - channel),
                         memory.of(thread), weights_of(panel) + std::ptrdiff_t{channel} * width, step);
     });
-    pool.run(static_cast<int>(groups()), [&](int g, int thread) {
-      T* const image = memory.of(thread);
+    const auto run_group = [&](std::ptrdiff_t g, int slot, T* image) {
       T* const sums = image + plan_.group_size();
       const int tiles = tiles_of(g);
       for (int tile = 0; tile < tiles; ++tile)
-        transform_tile(std::ptrdiff_t{g} * group + tile, image + std::ptrdiff_t{tile} * plan_.row());
+        transform_tile(g * group + tile, image + std::ptrdiff_t{tile} * plan_.row());
       for (int panel = 0; panel < plan_.panels(); ++panel) {
         for (int at = 0; at < places; ++at)
           multiply(image + std::ptrdiff_t{at} * group * plan_.row(), tiles, weights_of(panel) + at * step,
                    p_.channels, false, sums + std::ptrdiff_t{at} * group * width);
-        transform_results(g, tiles, panel * width, sums);
+        transform_results(g, slot, tiles, panel * width, sums);
       }
+    };
+    const std::ptrdiff_t tasks =
+        p_.sums == nullptr ? groups() : std::min<std::ptrdiff_t>(groups(), statistics_slots(p_.columns));
+    pool.run(static_cast<int>(tasks), [&](int task, int thread) {
+      for (std::ptrdiff_t g = task * groups() / tasks; g < (task + 1) * groups() / tasks; ++g)
+        run_group(g, task, memory.of(thread));
     });
   }
 
@@ -153,15 +160,15 @@ class winograd_product {
       const int tasks = (count + plan::groups_per_task - 1) / plan::groups_per_task;
       const int share = (count + tasks - 1) / tasks;
       pool.run(plan_.panels() * tasks, [&](int task, int thread) {
-        const int column = task / tasks * width, begin = task % tasks * share;
-        multiply_groups(column, first, begin, std::min(begin + share, count), memory.shared,
+        const int column = task / tasks * width, slot = task % tasks, begin = slot * share;
+        multiply_groups(column, slot, first, begin, std::min(begin + share, count), memory.shared,
                         memory.of(thread));
       });
     }
   }
 
   /// The groups [begin, end) behind `first`.
-  void multiply_groups(int column, std::ptrdiff_t first, int begin, int end, const T* image,
+  void multiply_groups(int column, int slot, std::ptrdiff_t first, int begin, int end, const T* image,
                        T* memory) const {
     const int block = plan_.block();
     const std::ptrdiff_t step = plan::step(block);
@@ -177,7 +184,7 @@ class winograd_product {
         for (int at = 0; at < places; ++at)
           multiply(data + std::ptrdiff_t{at} * group * plan_.row(), tiles, weights + at * step, count,
                    channel > 0, sums + std::ptrdiff_t{at} * group * width);
-        if (channel + count == p_.channels) transform_results(first + g, tiles, column, sums);
+        if (channel + count == p_.channels) transform_results(first + g, slot, tiles, column, sums);
       }
     }
   }
@@ -261,7 +268,7 @@ class winograd_product {
     }
   }
 
-  void transform_results(std::ptrdiff_t g, int tiles, int column, const T* sums) const {
+  void transform_results(std::ptrdiff_t g, int slot, int tiles, int column, const T* sums) const {
     constexpr int together = std::max(1, V::lanes / width);  // tiles that share a packet
     alignas(64) T values[M * M][std::max(width, V::lanes)];
     for (int tile = 0; tile < tiles; tile += together) {
@@ -273,13 +280,14 @@ class winograd_product {
             },
             [&](auto i, auto j, packet y) SEGNET_INLINE_LAMBDA { V::store(values[i * M + j] + c, y); });
       for (int i = 0; i < std::min(together, tiles - tile); ++i)
-        finish_tile(grid_.at(g * group + tile + i), column, values[0] + i * width,
+        finish_tile(grid_.at(g * group + tile + i), slot, column, values[0] + i * width,
                     sizeof values[0] / sizeof(T));
     }
   }
 
   /// Values of one tile to the image, as far as they lie inside.
-  void finish_tile(const tile_grid::place& at, int column, const T* values, std::ptrdiff_t step) const {
+  void finish_tile(const tile_grid::place& at, int slot, int column, const T* values,
+                   std::ptrdiff_t step) const {
     const std::ptrdiff_t row = std::ptrdiff_t{p_.out_w} * p_.columns;
     T* const out = p_.out + (std::ptrdiff_t{at.image} * p_.out_h + at.y) * row +
                    std::ptrdiff_t{at.x} * p_.columns + column;
@@ -297,6 +305,7 @@ class winograd_product {
     if (p_.finish.pooled != nullptr)
       pool_block(p_, std::ptrdiff_t{at.image} * p_.out_h + at.y, down, at.x, across, column,
                  static_cast<std::size_t>(finish.columns));
+    if (p_.sums != nullptr) sum_block(p_, slot, out, down, across, column, finish.columns);
   }
 
   const gather_product<T>& p_;

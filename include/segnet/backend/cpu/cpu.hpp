@@ -53,7 +53,8 @@ class basic_cpu {
   void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
                       const T* weight, const conv2d_epilogue<T>& finish, T* out, const scratch<T>& memory,
                       bool accumulate = false) {
-    if (detail::pointwise_fits(g) && detail::is_plain(sources) && finish.pooled == nullptr && !accumulate)
+    if (detail::pointwise_fits(g) && detail::is_plain(sources) && finish.pooled == nullptr &&
+        finish.mean == nullptr && !accumulate)
       return detail::pointwise_forward(pool_, g, batch, sources[0].data, weight, finish, out);
     auto product = detail::forward_product(g, batch, sources, weight, finish, out);
     product.accumulate = accumulate;
@@ -129,20 +130,27 @@ class basic_cpu {
 
   // --- Batch normalisation; rows = batch * h * w -------------------------------------------------------
 
-  static constexpr workspace_size batch_norm_forward_workspace(int channels) {
+  static constexpr workspace_size batch_statistics_workspace(int channels) {
     return {.per_thread = 0, .shared = detail::row_sums_size<T>(2, channels)};
   }
   static constexpr workspace_size batch_norm_backward_workspace(int channels) {
     return {.per_thread = 0, .shared = detail::row_sums_size<T>(2, channels)};
   }
 
-  /// y = act(gamma * (x - mean) * inv_std + beta), inv_std = 1 / sqrt(variance + epsilon) with the biased
-  /// variance. The running statistics become momentum * old + (1 - momentum) * new, the variance unbiased.
+  /// The mean and the biased variance of each channel, as conv2d_forward() also gives them for its output.
+  void batch_statistics(std::size_t rows, int channels, const T* x, T* mean, T* variance,
+                        const scratch<T>& memory) {
+    detail::batch_statistics(pool_, rows, channels, x, mean, variance, memory.shared);
+  }
+
+  /// y = act(gamma * (x - mean) * inv_std + beta), inv_std = 1 / sqrt(variance + epsilon). `saved_mean` holds
+  /// the batch's mean, `saved_inv_std` its biased variance, in whose place inv_std is left. The running
+  /// statistics become momentum * old + (1 - momentum) * new, the variance unbiased.
   void batch_norm_forward(std::size_t rows, int channels, const T* x, const T* gamma, const T* beta,
                           T epsilon, T momentum, T* running_mean, T* running_var, T* saved_mean,
-                          T* saved_inv_std, activation act, T* y, const scratch<T>& memory) {
+                          T* saved_inv_std, activation act, T* y) {
     detail::batch_norm_forward(pool_, rows, channels, x, gamma, beta, epsilon, momentum,
-                               {running_mean, running_var, saved_mean, saved_inv_std}, act, y, memory.shared);
+                               {running_mean, running_var, saved_mean, saved_inv_std}, act, y);
   }
 
   /// y of batch_norm_forward() once more, from what it saved.

@@ -90,23 +90,28 @@ void add_column(std::size_t begin, std::size_t step, std::size_t count, std::siz
   (std::make_integer_sequence<int, Vectors>{});
 }
 
-/// terms(lanes<n>, lane_channels) prepares the terms of n channels, as a function of the first one's index
-/// that returns row_terms<N, n>. The result is in `memory`: [N][channels].
-template <int N, class T, class Terms>
-const double* row_sums(thread_pool& pool, std::size_t rows, int channels, Terms terms, T* memory) {
+/// Adds to sums[N][channels] the terms of the rows [first, last). terms(lanes<n>, lane_channels) prepares
+/// those of n channels, as a function of the first one's index that returns row_terms<N, n>.
+template <int N, class Terms>
+void add_rows(std::size_t first, std::size_t last, std::size_t channels, Terms terms, double* sums) {
   // So many rows are read as one that it is a whole number of steps, as few channels would not fill them.
   constexpr int width = simd<double>::lanes, vectors = 2;
   constexpr std::size_t step = width * vectors;
+  const std::size_t fold = step / std::gcd(channels, step), line = fold * channels;
+  const std::size_t folded = (last - first) / fold, rest = first + folded * fold;
+  for (std::size_t at = 0; at < line; at += step)
+    add_column<N, width, vectors>(first * channels + at, line, folded, at % channels, channels, terms, sums);
+  for (std::size_t c = 0; c < channels && rest < last; ++c)
+    add_column<N, 1, 1>(rest * channels + c, channels, last - rest, c, channels, terms, sums);
+}
+
+/// The sums over all rows, in `memory`: [N][channels].
+template <int N, class T, class Terms>
+const double* row_sums(thread_pool& pool, std::size_t rows, int channels, Terms terms, T* memory) {
   const auto row = static_cast<std::size_t>(channels);
-  const std::size_t fold = step / std::gcd(row, step);
   return chunked_row_sums(
-      pool, rows, N * row, memory, [=](std::size_t first, std::size_t last, double* sums) {
-        const std::size_t folded = (last - first) / fold, rest = first + folded * fold;
-        for (std::size_t at = 0; at < fold * row; at += step)
-          add_column<N, width, vectors>(first * row + at, fold * row, folded, at % row, row, terms, sums);
-        for (std::size_t c = 0; c < row && rest < last; ++c)
-          add_column<N, 1, 1>(rest * row + c, row, last - rest, c, row, terms, sums);
-      });
+      pool, rows, N * row, memory,
+      [=](std::size_t first, std::size_t last, double* sums) { add_rows<N>(first, last, row, terms, sums); });
 }
 
 }  // namespace segnet::detail

@@ -19,6 +19,7 @@ constexpr struct {
   bool (*fits)(const product_geometry&);
 } forms[] = {{product_form::direct, "direct", [](const product_geometry&) { return true; }},
              {product_form::rows, "rows", detail::rows_form_fits},
+             {product_form::planar, "planar", detail::planar_form_fits},
              {product_form::winograd_2, "winograd_2", detail::winograd_form_fits},
              {product_form::winograd_4, "winograd_4", detail::winograd_form_fits},
              {product_form::dot, "dot", detail::dot_form_fits}};

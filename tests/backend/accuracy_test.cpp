@@ -99,13 +99,15 @@ struct limits {
 };
 constexpr limits all_limits[] = {{product_form::direct, 3e-6, 3e-6, 4e-7},
                                  {product_form::rows, 2e-6, 2e-6, 4e-7},
+                                 {product_form::planar, 5e-7, 5e-7, 0},
                                  {product_form::winograd_2, 8e-7, 1e-6, 1.3e-6},
                                  {product_form::winograd_4, 4e-6, 5.5e-6, 2.4e-6}};
 
 }  // namespace
 
 TEST_CASE("cpu: single precision costs every form of a convolution little accuracy", "[backend]") {
-  for (const problem& p : {square(64, 64, 64), square(32, 256, 256), square(16, 512, 512)}) {
+  for (const problem& p :
+       {square(64, 64, 64), square(32, 256, 256), square(16, 512, 512), square(64, 16, 16)}) {
     INFO(name(p));
     operands<float> o(p);
     make_realistic(p, o);

@@ -20,7 +20,11 @@ constexpr bool choices_are(product_form form, int size, int in, int out, int ker
 
 // What must hold however the estimate of costs changes: layers, most of them of 7-2-7-1 at 512 x 512 pixels,
 // that lie far from where two forms cost the same.
-static_assert(choices_are(product_form::rows, 512, 3, 8) && choices_are(product_form::rows, 512, 8, 8));
+static_assert(choose_form(product_geometry::forward(convolution(512, 512, 3, 8, 3, 1))) ==
+              product_form::planar);
+static_assert(choose_form(product_geometry::backward_data(convolution(512, 512, 8, 8, 3, 1))) ==
+              product_form::planar);
+static_assert(choices_are(product_form::rows, 256, 16, 16));
 static_assert(choices_are(product_form::winograd_4, 128, 64, 64));
 static_assert(choices_are(product_form::winograd_4, 128, 64 + 128, 64));
 static_assert(choices_are(product_form::winograd_4, 16, 512, 512));

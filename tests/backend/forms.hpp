@@ -14,13 +14,16 @@ namespace segnet::reference {
 using detail::product_form;
 using detail::product_geometry;
 
-inline constexpr std::array all_forms{product_form::direct, product_form::rows, product_form::winograd_2,
+inline constexpr std::array all_forms{product_form::direct,     product_form::rows,
+                                      product_form::planar,     product_form::winograd_2,
                                       product_form::winograd_4, product_form::dot};
 
 constexpr const char* name(product_form form) {
   switch (form) {
     case product_form::rows:
       return "rows";
+    case product_form::planar:
+      return "planar";
     case product_form::winograd_2:
       return "F(2x2, 3x3)";
     case product_form::winograd_4:
@@ -37,12 +40,13 @@ constexpr const char* name(product_form form) {
 constexpr bool fits(product_form form, const product_geometry& p) {
   if (form == product_form::direct) return true;
   if (form == product_form::rows) return rows_form_fits(p);
+  if (form == product_form::planar) return planar_form_fits(p);
   if (form == product_form::dot) return dot_form_fits(p);
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 && p.columns >= 8;
 }
 constexpr bool weights_fit(product_form form, const conv2d_geometry& g) {
   if (form == product_form::direct) return true;
-  if (form == product_form::dot) return false;
+  if (form == product_form::dot || form == product_form::planar) return false;
   if (form == product_form::rows) return g.kernel_w > 1 && g.out_w >= 24 && g.kernel_h <= 7;
   return g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 && g.in_channels >= 24 && g.out_channels >= 24;
 }
@@ -99,7 +103,8 @@ void backward_weights(product_form form, const problem& p, const operands<T>& o,
         detail::run_weights_winograd<T, M>);
   };
   switch (form) {
-    case product_form::dot:  // has none
+    case product_form::dot:  // have none
+    case product_form::planar:
     case product_form::direct:
       return run(static_cast<std::size_t>(detail::weights_plan<T>(p.g).chunks()),
                  detail::weights_plan<T>::per_thread(), detail::run_weights_direct<T>);
@@ -235,6 +240,10 @@ inline std::vector<problem> small_form_problems() {
   add(6, 28, 2, 24, {{24, 2}, {8, 1}});
   add(4, 33, 3, 16, {{3, 1}, {12, 1}, {1, 1}});
   padded(5, 31, 3, 29, 0, 0, 8, 24);
+  add(5, 61, 2, 8, {{3, 1}});
+  add(3, 49, 1, 8, {{8, 1}});
+  add(3, 32, 2, 4, {{16, 1}});
+  add(4, 40, 1, 12, {{4, 1}});
   return list;
 }
 

@@ -14,6 +14,8 @@ constexpr workspace_size product_workspace(product_form form, const product_geom
   switch (form) {
     case product_form::rows:
       return {.per_thread = rows_form_size<T>(p), .shared = 0};
+    case product_form::planar:
+      return {.per_thread = planar_plan<T>(p).size(), .shared = 0};
     case product_form::winograd_2:
     case product_form::winograd_4:
       return with_winograd<T>(form, p.channels, p.columns, [](const auto& plan) {
@@ -55,6 +57,7 @@ constexpr workspace_size conv2d_backward_weights_workspace(const conv2d_geometry
     case product_form::winograd_4:
       per_thread = winograd_weights_plan<T, 4>::per_thread();
       break;
+    case product_form::planar:
     case product_form::dot:
     case product_form::direct:
       break;

@@ -13,6 +13,7 @@ namespace segnet::detail {
 enum class product_form : unsigned char {
   direct,      ///< an indirect convolution; with a 1 x 1 kernel, a plain matrix product
   rows,        ///< few channels, wide images
+  planar,      ///< the fewest channels: pixels in the lanes
   winograd_2,  ///< F(2 x 2, 3 x 3)
   winograd_4,  ///< F(4 x 4, 3 x 3)
   dot,         ///< many channels, hardly any pixels
@@ -50,6 +51,12 @@ constexpr bool rows_form_fits(const product_geometry& p) {
          (!p.transposed || (p.flips && p.channels % 2 == 0));
 }
 
+/// Whether the planar form fits: its rows stay in the second-level cache.
+constexpr bool planar_form_fits(const product_geometry& p) {
+  return p.kernel_w > 1 && p.kernel_h <= 7 && p.kernel_w <= 7 && p.out_w >= 24 && p.channels <= 32 &&
+         p.columns <= 32 && (p.transposed ? p.flips : p.stride == 1);
+}
+
 /// Whether Winograd's forms fit, and their transforms have a chance to pay.
 constexpr bool winograd_form_fits(const product_geometry& p) {
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride == 1 && p.channels >= 24 &&
@@ -83,6 +90,7 @@ constexpr product_form choose_form(const product_geometry& p) {
     if (std::min(two, four) < direct_cost(p))
       return four <= two ? product_form::winograd_4 : product_form::winograd_2;
   }
+  if (planar_form_fits(p) && p.channels <= 16 && p.columns <= 12) return product_form::planar;
   return rows_form_fits(p) ? product_form::rows : product_form::direct;
 }
 

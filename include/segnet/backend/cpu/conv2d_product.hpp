@@ -6,6 +6,7 @@
 
 #include <segnet/backend/cpu/conv2d_dot.hpp>
 #include <segnet/backend/cpu/conv2d_panel.hpp>
+#include <segnet/backend/cpu/conv2d_planar.hpp>
 #include <segnet/backend/cpu/conv2d_rows.hpp>
 #include <segnet/backend/cpu/conv2d_tile.hpp>
 #include <segnet/backend/cpu/conv2d_winograd.hpp>
@@ -265,6 +266,7 @@ void run_form(thread_pool& pool, const gather_product<T>& p, const scratch<T>& m
                             [&]<class V, int Packets, int M>(const winograd_plan<V, Packets, M>&) {
                               winograd_product<V, Packets, M>(p).run(pool, memory);
                             });
+  if (p.form == product_form::planar) return run_planar(pool, p, memory);
   // Channels that are cut into sources in the midst of a packet go the general way.
   const bool whole = std::ranges::all_of(
       p.sources, [](const auto& source) { return source.channels % simd<T>::lanes == 0; });

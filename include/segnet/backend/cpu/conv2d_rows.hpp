@@ -91,10 +91,28 @@ constexpr std::size_t rows_form_size(const product_geometry& p) {
              static_cast<std::size_t>(p.kernel_h) * static_cast<std::size_t>(p.kernel_w * p.channels + 1);
 }
 
-/// All columns of the output rows [first, last) of the flattened batch, which are the band `number`.
-template <class V, int Packets>
-void multiply_rows(const gather_product<typename V::scalar>& p, int number, std::ptrdiff_t first,
-                   std::ptrdiff_t last, typename V::scalar* scratch) {
+/// Hands out bands of rows of the flattened batch's output: f(first, last, thread, finish_row), where
+/// finish_row(row) is to be called after each row.
+template <class T, class F>
+void for_each_band(thread_pool& pool, const gather_product<T>& p, F f) {
+  // So long that packing and the rows shared with the neighbours do not matter, of an even number of rows, to
+  // pool in pairs, and each with a slot of its own for sums.
+  const std::ptrdiff_t rows = std::ptrdiff_t{p.batch} * p.out_h, shortest = 32;
+  const std::ptrdiff_t slots = statistics_slots(p.columns);
+  const std::ptrdiff_t band =
+      p.sums == nullptr ? shortest : std::max(shortest, (rows + 2 * slots - 1) / (2 * slots) * 2);
+  pool.run(static_cast<int>((rows + band - 1) / band), [&](int task, int thread) {
+    f(task * band, std::min((task + 1) * band, rows), thread, [&p, task](std::ptrdiff_t row) {
+      if (p.finish.pooled != nullptr && row % 2 != 0) pool_two_rows(p, row - 1);
+      if (p.sums != nullptr) sum_row(p, task, row);
+    });
+  });
+}
+
+/// All columns of the output rows [first, last) of the flattened batch; calls finish_row() after each.
+template <class V, int Packets, class FinishRow>
+void multiply_rows(const gather_product<typename V::scalar>& p, std::ptrdiff_t first, std::ptrdiff_t last,
+                   typename V::scalar* scratch, FinishRow finish_row) {
   using T = typename V::scalar;
   using kernels = tile_kernels<V, Packets>;
   constexpr int width = Packets * V::width;
@@ -152,22 +170,15 @@ void multiply_rows(const gather_product<typename V::scalar>& p, int number, std:
       }
       x += count;
     }
-    if (p.finish.pooled != nullptr && row % 2 != 0) pool_two_rows(p, row - 1);
-    if (p.sums != nullptr) sum_row(p, number, row);
+    finish_row(row);
   }
 }
 
 template <class V, int Packets>
 void run_rows_form(thread_pool& pool, const gather_product<typename V::scalar>& p,
                    const scratch<typename V::scalar>& memory) {
-  // Bands so long that packing and the rows shared with the neighbours do not matter, of an even number of
-  // rows, to pool in pairs, and each with a slot of its own for sums.
-  const std::ptrdiff_t rows = std::ptrdiff_t{p.batch} * p.out_h, shortest = 32;
-  const std::ptrdiff_t slots = statistics_slots(p.columns);
-  const std::ptrdiff_t band =
-      p.sums == nullptr ? shortest : std::max(shortest, (rows + 2 * slots - 1) / (2 * slots) * 2);
-  pool.run(static_cast<int>((rows + band - 1) / band), [&](int task, int thread) {
-    multiply_rows<V, Packets>(p, task, task * band, std::min((task + 1) * band, rows), memory.of(thread));
+  for_each_band(pool, p, [&](std::ptrdiff_t first, std::ptrdiff_t last, int thread, auto finish_row) {
+    multiply_rows<V, Packets>(p, first, last, memory.of(thread), finish_row);
   });
 }
 

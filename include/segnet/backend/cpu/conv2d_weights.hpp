@@ -296,6 +296,7 @@ constexpr std::size_t weights_chunks(const conv2d_geometry& g) {
     case product_form::winograd_2:
     case product_form::winograd_4:
       return static_cast<std::size_t>(winograd_weights_plan<T, 4>{g.in_channels, g.out_channels}.chunks());
+    case product_form::planar:
     case product_form::dot:
     case product_form::direct:
       break;
@@ -311,6 +312,7 @@ void weights_gradient(thread_pool& pool, const conv2d_geometry& g, int batch,
   T* const sums = chunks == 1 ? dweight : memory.shared;
   const weights_product<T> product{g, batch, sources, dy, sums, accumulate};
   switch (choose_weights_form(g)) {
+    case product_form::planar:
     case product_form::dot:
     case product_form::direct:
       run_weights_direct(pool, product, memory);

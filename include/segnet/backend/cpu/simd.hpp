@@ -65,6 +65,7 @@ struct simd {
   static SEGNET_INLINE packet set(T a) { return Eigen::internal::pset1<packet>(a); }
   static SEGNET_INLINE packet zero() { return set(T{0}); }
   static SEGNET_INLINE packet add(packet a, packet b) { return Eigen::internal::padd(a, b); }
+  static SEGNET_INLINE packet mul(packet a, packet b) { return Eigen::internal::pmul(a, b); }
   /// a * b + c, fused where the machine can.
   static SEGNET_INLINE packet madd(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
 

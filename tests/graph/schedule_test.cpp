@@ -97,6 +97,26 @@ TEST_CASE("training recomputes what batch-norm writes instead of keeping it", "[
   CHECK(plan.bytes_per_image <= 8 * one);
 }
 
+TEST_CASE("in training a convolution gives the batch-norm behind it the statistics", "[graph]") {
+  graph_builder g;
+  const value x = g("conv", conv2d{.channels = 24}, g.input({4, 4, 2}));
+  const value a = g("first", batch_norm{}, x), b = g("second", batch_norm{}, x);
+  g.output(g("third", batch_norm{}, g("sum", add{}, a, b)));
+  const auto graph = g.finish();
+  const schedule plan = make_schedule<cpu>(graph, {});
+  const step &conv = plan.steps[0], &first = plan.steps[1], &second = plan.steps[2], &third = plan.steps[4];
+  REQUIRE(first.saved_elements >= 0);
+  CHECK(conv.statistics == first.saved_elements);
+  CHECK(first.statistics_given);
+  // One of the readers only; and a sum gives none.
+  CHECK_FALSE(second.statistics_given);
+  CHECK_FALSE(third.statistics_given);
+  for (const step& s : make_schedule<cpu>(graph, {.training = false}).steps) {
+    CHECK(s.statistics == -1);
+    CHECK_FALSE(s.statistics_given);
+  }
+}
+
 TEST_CASE("a pooling keeps its indices as long as somebody reads them, and not its value", "[graph]") {
   graph_builder g;
   const value x = g("x", conv2d{.channels = 2}, g.input({4, 4, 2}));

@@ -2,12 +2,13 @@
 // The convolutions of a network, read off the graph that the compiler made of its definition.
 #pragma once
 
-#include <segnet/core/primitives.hpp>
+#include <segnet/layers/conv2d.hpp>
 #include <segnet/network/network.hpp>
 
 #include <algorithm>
 #include <concepts>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -65,9 +66,7 @@ std::vector<network_convolution> convolutions_of() {
     if (graph.nodes[id].dead) continue;
     graph.visit(id, [&](const auto& layer) {
       const auto in = graph.inputs_of(id);
-      if constexpr (requires {
-                      { layer.geometry(in) } -> std::same_as<conv2d_geometry>;
-                    }) {
+      if constexpr (std::same_as<std::remove_cvref_t<decltype(layer)>, conv2d>) {
         network_convolution c{.geometry = layer.geometry(in), .bias = layer.bias, .act = layer.act};
         for (int i = 0; i < in.count; ++i)
           c.sources.push_back({nullptr, in.list[i].c, layer.reads.upsample[i]});

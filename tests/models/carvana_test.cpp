@@ -4,7 +4,7 @@
 #include <segnet/models/carvana.hpp>
 #include <segnet/network/network.hpp>
 
-#include "../graph/plan_simulator.hpp"
+#include "prove_plans.hpp"
 
 #include <catch2/catch.hpp>
 #include <memory>
@@ -25,38 +25,20 @@ static_assert(full::memory.training_per_image <= 173_MiB);  // batch-norm's outp
 constexpr auto small = carvana_lite<128>::build().finish();
 static_assert(make_parameter_table(small).count > 3'500'000 && make_parameter_table(small).count < 4'100'000);
 
-/// Proves both plans of a definition, and that they are no larger than what lives at their fullest step.
-template <class Definition>
-void prove_plans() {
-  const auto built = std::make_unique<decltype(Definition::build().finish())>(Definition::build().finish());
-  REQUIRE(built->valid());
-  for (bool training : {false, true}) {
-    CAPTURE(training);
-    const auto g = std::make_unique<std::remove_cvref_t<decltype(*built)>>(
-        training ? training_graph(*built) : inference_graph(*built));
-    const schedule_options options{.training = training};
-    const auto plan = std::make_unique<schedule>(make_schedule<cpu>(*g, options));
-    CHECK(test::check_offsets(*plan) == "");
-    CHECK(test::plan_simulator<cpu, std::remove_cvref_t<decltype(*g)>, schedule>(*g, *plan, options).run() ==
-          "");
-    CHECK(plan->bytes_per_image == test::lower_bound(*plan));
-  }
-}
-
 }  // namespace
 
 TEST_CASE("7-2-7-1: the plan loses nothing and wastes nothing", "[models]") {
-  prove_plans<carvana_7_2_7_1<128>>();
-  prove_plans<carvana_7_2_7_1<256>>();
-  prove_plans<carvana_7_2_7_1<256, 384>>();
-  prove_plans<carvana_7_2_7_1<512>>();
+  test::prove_plans<carvana_7_2_7_1<128>>();
+  test::prove_plans<carvana_7_2_7_1<256>>();
+  test::prove_plans<carvana_7_2_7_1<256, 384>>();
+  test::prove_plans<carvana_7_2_7_1<512>>();
 }
 
 TEST_CASE("lite and 6-2-6-1: the plans lose nothing and waste nothing", "[models]") {
-  prove_plans<carvana_lite<128>>();
-  prove_plans<carvana_lite<256>>();
-  prove_plans<carvana_6_2_6_1<64>>();
-  prove_plans<carvana_6_2_6_1<512>>();
+  test::prove_plans<carvana_lite<128>>();
+  test::prove_plans<carvana_lite<256>>();
+  test::prove_plans<carvana_6_2_6_1<64>>();
+  test::prove_plans<carvana_6_2_6_1<512>>();
 }
 
 TEST_CASE("the architecture is the original's", "[models]") {

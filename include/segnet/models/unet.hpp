@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// U-Net (Ronneberger, Fischer, Brox 2015): what the contracting path saw at each resolution is handed across
+// to the expanding path.
+#pragma once
+
+#include <segnet/models/blocks.hpp>
+
+#include <array>
+
+namespace segnet {
+
+/// As published: `H` x `W` RGB images -> the probabilities of `Classes` classes for the pixels in the middle,
+/// 388 x 388 of 572 x 572, because no convolution pads. Two 3x3 convolutions with ReLU per level, with 64,
+/// 128, 256, 512 and 1024 channels at `Width` 64; 2x2 max-pooling down, 2x2 up-convolution back; dropout at
+/// the end of the contracting path. H and W are such that each pooling finds an even size.
+template <int H, int W, int Classes, int Width = 64>
+struct unet {
+  static constexpr auto build() {
+    graph_builder g;
+    const auto two_convolutions = [&g](value x, int channels) {
+      const conv2d valid{.channels = channels, .pad = padding::valid, .init = initializer::he_normal};
+      return conv_relu(g, "2", valid, conv_relu(g, "1", valid, x));
+    };
+    value x = g.input({H, W, 3});
+    std::array<value, 4> skips{};
+    for (std::size_t level = 0; level < 4; ++level) {
+      auto scope = g.scope("down", static_cast<int>(level));
+      x = skips[level] = two_convolutions(x, Width << level);
+      x = g("pool", max_pool{2}, x);
+    }
+    {
+      auto scope = g.scope("bottom");
+      x = two_convolutions(x, Width << 4);
+    }
+    for (std::size_t level = 4; level-- > 0;) {
+      auto scope = g.scope("up", static_cast<int>(level));
+      x = g("conv",
+            transposed_conv2d{
+                .channels = Width << level, .kernel = 2, .stride = 2, .init = initializer::he_normal},
+            x);
+      const shape skip = g.dims(skips[level]), size = g.dims(x);
+      const value middle = g(
+          "crop", crop{.h = size.h, .w = size.w, .top = (skip.h - size.h) / 2, .left = (skip.w - size.w) / 2},
+          skips[level]);
+      x = two_convolutions(g("concat", concat{}, middle, x), Width << level);
+    }
+    classify(g, g("score", conv2d{.channels = Classes, .kernel = 1, .init = initializer::he_normal}, x));
+    return g;
+  }
+};
+
+/// The form that most people use today: padded convolutions, so that all `H` x `W` pixels are classified and
+/// nothing is cropped, each followed by batch-norm, which takes dropout's place. H and W are divisible by 16.
+template <int H, int W, int Classes, int Width = 64>
+struct unet_same {
+  static constexpr auto build() {
+    graph_builder g;
+    const auto two_convolutions = [&g](value x, int channels) {
+      const conv2d same{.channels = channels, .init = initializer::he_normal};
+      return conv_bn_relu(g, "2", same, conv_bn_relu(g, "1", same, x));
+    };
+    value x = g.input({H, W, 3});
+    std::array<value, 4> skips{};
+    for (std::size_t level = 0; level < 4; ++level) {
+      auto scope = g.scope("down", static_cast<int>(level));
+      x = skips[level] = two_convolutions(x, Width << level);
+      x = g("pool", max_pool{2}, x);
+    }
+    {
+      auto scope = g.scope("bottom");
+      x = two_convolutions(x, Width << 4);
+    }
+    for (std::size_t level = 4; level-- > 0;) {
+      auto scope = g.scope("up", static_cast<int>(level));
+      x = g("conv",
+            transposed_conv2d{
+                .channels = Width << level, .kernel = 2, .stride = 2, .init = initializer::he_normal},
+            x);
+      x = two_convolutions(g("concat", concat{}, skips[level], x), Width << level);
+    }
+    classify(g, g("score", conv2d{.channels = Classes, .kernel = 1, .init = initializer::he_normal}, x));
+    return g;
+  }
+};
+
+}  // namespace segnet

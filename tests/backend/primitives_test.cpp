@@ -229,6 +229,107 @@ TEMPLATE_TEST_CASE("cpu: activations", "[backend]", float, double) {
   CHECK((std::isnan(y[1]) && std::isnan(y[20])));
 }
 
+TEMPLATE_TEST_CASE("cpu: softmax and argmax", "[backend]", float, double) {
+  using T = TestType;
+  for (const std::size_t width : {1u, 2u, 3u, 12u, 16u, 33u, 256u})
+    for (const std::size_t rows : {1u, 7u, 3000u}) {
+      INFO(rows << " x " << width);
+      auto x = random_values<T>(rows * width, 1);
+      for (T& value : x) value = std::round(value * 16) / 4;  // ties, and values far apart
+      x[0] = T{200};
+      x[x.size() - 1] = T{-200};
+      const auto dy = random_values<T>(x.size(), 2), before = random_values<T>(x.size(), 3);
+      std::vector<double> p(x.size()), dx(x.size()), sum(x.size());
+      std::vector<std::uint8_t> best(rows);
+      for (std::size_t row = 0; row < rows; ++row) {
+        double most = -HUGE_VAL, total = 0, product = 0;
+        for (std::size_t c = 0; c < width; ++c)
+          if (const auto value = static_cast<double>(x[row * width + c]); value > most)
+            most = value, best[row] = static_cast<std::uint8_t>(c);
+        for (std::size_t c = 0; c < width; ++c)
+          total += p[row * width + c] = std::exp(static_cast<double>(x[row * width + c]) - most);
+        for (std::size_t c = 0; c < width; ++c)
+          product += (p[row * width + c] /= total) * static_cast<double>(dy[row * width + c]);
+        for (std::size_t i = row * width; i < (row + 1) * width; ++i) {
+          dx[i] = p[i] * (static_cast<double>(dy[i]) - product);
+          sum[i] = dx[i] + static_cast<double>(before[i]);
+        }
+      }
+      std::vector<T> first;
+      for (const int threads : {1, 2, 3}) {
+        basic_cpu<T> backend(threads);
+        auto y = x;  // in place
+        backend.softmax_forward(rows, width, y.data(), y.data());
+        CHECK(difference(y, p) < tolerance<T>());
+        if (threads == 1) first = y;
+        CHECK(y == first);
+        auto got = dy, added = before;
+        backend.softmax_backward(rows, width, y.data(), got.data(), got.data(), false);
+        if (width > 1) CHECK(difference(got, dx) < 5 * tolerance<T>());
+        backend.softmax_backward(rows, width, y.data(), dy.data(), added.data(), true);
+        CHECK(difference(added, sum) < tolerance<T>());
+        std::vector<std::uint8_t> classes(rows, 255);
+        backend.argmax(rows, width, x.data(), classes.data());
+        CHECK(classes == best);
+      }
+    }
+  // A NaN makes its own pixel NaN, and no other.
+  basic_cpu<T> backend(1);
+  std::vector<T> x(90, T{1});
+  x[31] = std::numeric_limits<T>::quiet_NaN();
+  backend.softmax_forward(30, 3, x.data(), x.data());
+  for (std::size_t i = 0; i < x.size(); ++i) CHECK(std::isnan(x[i]) == (i / 3 == 10));
+}
+
+TEMPLATE_TEST_CASE("cpu: dropout", "[backend]", float, double) {
+  using T = TestType;
+  const std::size_t size = 100'003;
+  const auto x = random_values<T>(size, 1), before = random_values<T>(size, 2);
+  for (const double rate : {0.0, 0.1, 0.5, 0.9, 0.999999}) {
+    INFO("rate " << rate);
+    const T scale = static_cast<T>(1 / (1 - rate));
+    std::vector<T> first;
+    for (const int threads : {1, 2, 3}) {
+      basic_cpu<T> backend(threads);
+      std::vector<T> y(size, T{9}), added = before, inside = x;
+      backend.dropout(size, 7, rate, x.data(), y.data(), false);
+      backend.dropout(size, 7, rate, x.data(), added.data(), true);
+      backend.dropout(size, 7, rate, inside.data(), inside.data(), false);
+      if (threads == 1) first = y;
+      CHECK(y == first);
+      CHECK(inside == y);
+      double kept = 0;
+      bool exact = true;
+      for (std::size_t i = 0; i < size; ++i) {
+        kept += y[i] != T{0};
+        exact = exact && (y[i] == T{0} || y[i] == x[i] * scale);
+        exact = exact && static_cast<double>(added[i]) ==
+                             Approx(static_cast<double>(before[i] + y[i])).epsilon(1e-6).margin(1e-6);
+      }
+      CHECK(exact);
+      // Within five standard deviations.
+      CHECK(std::abs(kept - (1 - rate) * size) <= 5 * std::sqrt(rate * (1 - rate) * size));
+    }
+  }
+  // Neighbours, and equal places under other keys, agree as often as independent ones do: in half of the
+  // cases.
+  basic_cpu<T> backend(1);
+  const std::vector<T> ones(size, T{1});
+  std::vector<T> a(size), b(size);
+  backend.dropout(size, 0, 0.5, ones.data(), a.data(), false);
+  const auto agree = [](const std::vector<T>& u, const std::vector<T>& v, std::size_t shift) {
+    double equal = 0;
+    for (std::size_t i = shift; i < size; ++i) equal += u[i] == v[i - shift];
+    return equal / static_cast<double>(size - shift);
+  };
+  for (const std::size_t shift : {1u, 2u, 3u, 32u, 64u, 16384u})
+    CHECK(agree(a, a, shift) == Approx(0.5).margin(0.01));
+  for (const std::uint64_t key : {1u, 2u, 64u}) {
+    backend.dropout(size, key, 0.5, ones.data(), b.data(), false);
+    CHECK(agree(a, b, 0) == Approx(0.5).margin(0.01));
+  }
+}
+
 TEMPLATE_TEST_CASE("cpu: max pooling", "[backend]", float, double) {
   using T = TestType;
   for (auto [h, w, c, window, stride] : std::vector<std::array<int, 5>>{{4, 6, 8, 2, 2},

@@ -131,6 +131,7 @@ TEST_CASE("random graphs: fused as unfused, and as the differences say", "[gradi
     auto used = std::make_unique<decltype(test::random_graph(0, 1))>(*graph);
     remove_unused(*used);  // the same parameters at the same places
     CHECK(largest_difference(*used, training_graph(*used), 2) < 1e-10);
-    if (seed < 12) check(*used, {.samples = 4});
+    // With the first seed's numbers one graph has a ReLU's input within a difference's step of 0.
+    if (seed < 12) check(*used, {.seed = 2, .samples = 4});
   }
 }

@@ -84,6 +84,13 @@ TEST_CASE("activations, pooling, upsampling", "[gradients]") {
   check(upsample{3}, {{2, 1, 9}});
 }
 
+TEST_CASE("softmax and dropout", "[gradients]") {
+  check(softmax{}, {{5, 4, 3}}, {.scale = 4});
+  check(softmax{}, {{2, 3, 17}});
+  check(dropout{}, {{5, 4, 3}});
+  check(dropout{.rate = 0.2}, {{9, 4, 16}});
+}
+
 TEST_CASE("concat and add", "[gradients]") {
   check(concat{}, {{3, 4, 2}, {3, 4, 5}});
   check(concat{}, {{3, 4, 2}, {3, 4, 1}, {3, 4, 8}});

@@ -249,6 +249,39 @@ TEST_CASE("a sigmoid that something else reads stays in training", "[graph]") {
   CHECK_FALSE(dead(training_graph(g.finish()), "p"));
 }
 
+TEST_CASE("inference has no dropout, and fuses across it", "[graph]") {
+  graph_builder g;
+  const value x = g("conv", conv2d{.channels = 2}, g.input({4, 4, 2}));
+  const value y = g("relu", relu{}, g("between", dropout{}, g("norm", batch_norm{}, x)));
+  g.output(g("last", dropout{.rate = 0.1}, g("classes", softmax{}, y)));
+  const auto inference = inference_graph(g.finish());
+  CHECK(dead(inference, "between"));
+  CHECK(dead(inference, "last"));
+  CHECK(inference.output == find(inference, "classes"));
+  CHECK(dead(inference, "relu"));
+  CHECK(inference.nodes[find(inference, "conv")].folded == find(inference, "norm"));
+  const auto training = training_graph(g.finish());
+  CHECK_FALSE(dead(training, "between"));
+  CHECK_FALSE(dead(training, "last"));
+  CHECK_FALSE(dead(training, "classes"));  // not the last layer
+}
+
+TEST_CASE("a network of nothing but dropout keeps it", "[graph]") {
+  graph_builder g;
+  const value x = g("first", dropout{}, g.input({4, 4, 1}));
+  g.output(g("second", dropout{}, x));
+  const auto inference = inference_graph(g.finish());
+  CHECK(inference.output > 0);
+  CHECK_FALSE(inference.nodes[inference.output].dead);
+}
+
+TEST_CASE("a final softmax is the loss's", "[graph]") {
+  graph_builder g;
+  g.output(g("classes", softmax{}, g("scores", conv2d{.channels = 3}, g.input({4, 4, 2}))));
+  CHECK(training_graph(g.finish()).output == find(g.finish(), "scores"));
+  CHECK_FALSE(dead(inference_graph(g.finish()), "classes"));
+}
+
 TEST_CASE("a sigmoid of the network's input stays in training", "[graph]") {
   graph_builder g;
   g.output(g(sigmoid{}, g.input({4, 4, 1})));

@@ -51,10 +51,10 @@ inline auto random_graph(std::uint64_t seed, int layers) {
         values.push_back(g(batch_norm{}, x));
         break;
       case 4:
-        values.push_back(g(relu{}, x));
+        values.push_back(random.chance(0.7) ? g(relu{}, x) : g(dropout{}, x));
         break;
       case 5:
-        values.push_back(g(sigmoid{}, x));
+        values.push_back(random.chance(0.7) ? g(sigmoid{}, x) : g(softmax{}, x));
         break;
       case 6:
         if (s.h % 2 == 0 && s.w % 2 == 0) values.push_back(g(max_pool{2}, x));

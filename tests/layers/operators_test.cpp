@@ -151,6 +151,16 @@ TEMPLATE_TEST_CASE("pooling, activations and upsampling are PyTorch's", "[layers
         backend.sigmoid_backward(y.size(), y.data(), dy.data(), dx.data(), false);
       });
   run(
+      "softmax",
+      [&](auto& c, auto& x, auto& y) {
+        const auto channels = static_cast<std::size_t>(dims(c).c);
+        backend.softmax_forward(x.size() / channels, channels, x.data(), y.data());
+      },
+      [&](auto& c, auto& y, auto& dy, auto& dx) {
+        const auto channels = static_cast<std::size_t>(dims(c).c);
+        backend.softmax_backward(y.size() / channels, channels, y.data(), dy.data(), dx.data(), false);
+      });
+  run(
       "upsample",
       [&](auto& c, auto& x, auto& y) {
         backend.upsample_nearest_forward(2, c.at("n").template get<int>(), dims(c), x.data(), y.data());

@@ -55,6 +55,7 @@ static_assert(infer(transposed_conv2d{.channels = 5, .kernel = 3, .h = 20, .w = 
 static_assert(infer(crop{.h = 2, .w = 8, .top = 7}, s).value == shape{2, 8, 3});
 static_assert(infer(upsample_bilinear{4}, s).value == shape{36, 32, 3});
 static_assert(infer(local_response_norm{}, s).value == s);
+static_assert(infer(softmax{}, s).value == s && infer(dropout{.rate = 0}, s).value == s);
 
 // Refusals name what was found and what was expected.
 static_assert(infer(conv2d{}, s).error == graph_error::channels_must_be_positive);
@@ -107,6 +108,11 @@ static_assert(infer(max_pool{2}, s).found == s && infer(max_pool{2}, s).expected
 static_assert(infer(max_pool{.window = 0, .ceil = true}, s).error ==
               graph_error::pooling_needs_input_divisible_by_window);
 static_assert(infer(max_pool{.window = 17, .ceil = true}, s).error == graph_error::pooling_window_too_large);
+static_assert(infer(dropout{.rate = 1}, s).error == graph_error::dropout_rate_must_be_at_least_0_and_below_1);
+static_assert(infer(dropout{.rate = -0.5}, s).error ==
+              graph_error::dropout_rate_must_be_at_least_0_and_below_1);
+static_assert(infer(dropout{}, s, s).error == graph_error::wrong_number_of_inputs);
+static_assert(infer(softmax{}, s, s).error == graph_error::wrong_number_of_inputs);
 static_assert(infer(max_unpool{}, s, s).error == graph_error::wrong_number_of_inputs);
 static_assert(infer(concat{}, s, shape{8, 8, 3}).found == shape{8, 8, 3});
 static_assert(infer(concat{}, s, shape{8, 8, 3}).expected == s);

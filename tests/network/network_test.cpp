@@ -295,3 +295,42 @@ TEST_CASE("a network without parameters runs", "[network]") {
   CHECK_NOTHROW(net.backward());
   static_assert(network<pool>::parameter_count == 0);
 }
+
+TEST_CASE("dropout follows the seed of the call, and is gone in inference", "[network]") {
+  struct definition {
+    static constexpr auto build() {
+      graph_builder g;
+      const value x = g("conv", conv2d{.channels = 8, .kernel = 1, .bias = false}, g.input({12, 10, 1}));
+      g.output(g("second", dropout{}, g("first", dropout{.rate = 0.25}, x)));
+      return g;
+    }
+  };
+  using dropping = network<definition>;
+  const std::vector<float> images(3 * dropping::input_shape.size(), 1.0f);
+  const tensor_view<const float> batch{images.data(), 3, dropping::input_shape};
+  const auto run = [&](int threads, std::uint64_t seed) {
+    dropping net({.batch = 3, .threads = threads});
+    std::ranges::fill(net.parameters(), 1.0f);
+    const auto y = net.forward(batch, 1, seed);
+    std::vector<float> result(y.begin(), y.end());
+    // Pictures and weights are 1: a filter's gradient is the sum of what it wrote, if the mask is the same.
+    double sum = 0, gradient = 0;
+    for (float value : result) sum += static_cast<double>(value);
+    std::ranges::fill(net.output_gradient(), 1.0f);
+    net.backward();
+    for (float value : net.gradients()) gradient += static_cast<double>(value);
+    CHECK(gradient == Approx(sum));
+    // Images do not share a mask.
+    CHECK_FALSE(std::equal(y.at(0, 0, 0), y.at(1, 0, 0), y.at(1, 0, 0)));
+    const auto inferred = net.infer(batch);
+    CHECK(std::ranges::all_of(inferred, [](float value) { return value == 1; }));
+    return result;
+  };
+  const auto seven = run(1, 7);
+  CHECK(run(2, 7) == seven);
+  CHECK(run(1, 8) != seven);
+  const auto kept = std::ranges::count_if(seven, [](float value) { return value != 0; });
+  // 0.75 * 0.5 of 2880, within five standard deviations: the layers' masks are independent.
+  CHECK(std::abs(static_cast<double>(kept) - 1080) < 130);
+  CHECK(network<definition>::inference_schedule().steps.size() == 1);
+}

@@ -273,6 +273,7 @@ def main():
         "concat": [concat(2, 2, 3, (2, 3)), concat(1, 2, 2, (1, 4, 2))],
         # Later operators at the end: the numbers of those before stay as they are.
         "max_unpool": [max_unpool("2x2", 2, 4, 6, 3, 2), max_unpool("2x2 over the edge", 2, 5, 7, 3, 2)],
+        "softmax": [elementwise("softmax", lambda x: torch.softmax(x, 1), 2, 3, 4, 5, -6, 6)],
     }
     start_over(21)
     result["conv2d"] += [

@@ -3,6 +3,7 @@
 #include <segnet/models/carvana.hpp>
 #include <segnet/train/trainer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
@@ -12,6 +13,7 @@
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,32 @@ using namespace segnet;
 namespace {
 
 using net_t = network<carvana_network<32, 32, 8, 8>>;
+
+/// The keys that layers got for their random numbers, in the order of the calls.
+std::vector<std::uint64_t> random_keys;
+
+struct key_recorder {
+  static constexpr std::string_view type_name = "key_recorder";
+  constexpr shape_result out_shape(std::span<const shape> in) const { return in[0]; }
+  template <class Backend>
+  void forward(const forward_context<Backend>& ctx) const {
+    if (ctx.training) random_keys.push_back(ctx.random_key);
+    std::copy_n(ctx.inputs[0].data, ctx.output.size(), ctx.output.data);
+  }
+  template <class Backend>
+  void backward(const backward_context<Backend>& ctx) const {
+    std::copy_n(ctx.output_gradient.data, ctx.output_gradient.size(), ctx.input_gradients[0].data);
+  }
+};
+
+struct dropping {
+  static constexpr auto build() {
+    graph_builder<key_recorder> g;
+    const value x = g(relu{}, g(conv2d{.channels = 8}, g.input({32, 32, 3})));
+    g.output(g(sigmoid{}, g(conv2d{.channels = 1}, g(key_recorder{}, g(dropout{.rate = 0.3}, x)))));
+    return g;
+  }
+};
 
 struct folder {
   fs::path path;
@@ -49,8 +77,9 @@ struct setup {
   bool boundary_weighted = false;
   schedule_kind schedule = schedule_kind::one_cycle;
 
+  template <class Network = net_t>
   training_result run(std::vector<epoch_report>* reports = nullptr, double scale_weights = 1) const {
-    net_t net({.batch = 4, .threads = threads});
+    Network net({.batch = 4, .threads = threads});
     training_options how;
     how.epochs = epochs;
     how.accumulate = accumulate;
@@ -152,6 +181,24 @@ TEST_CASE("an interrupted run resumes bit for bit, with other threads", "[train]
     CHECK(bytes_of(parts.path / "last.safetensors") == bytes_of(whole.path / "last.safetensors"));
     CHECK(bytes_of(parts.path / "best.safetensors") == bytes_of(whole.path / "best.safetensors"));
   }
+}
+
+TEST_CASE("dropout differs between batches, and a resumed run goes on with the same", "[train]") {
+  const folder whole("whole_dropout"), parts("parts_dropout");
+  random_keys.clear();
+  setup{.out = whole.path, .epochs = 2, .accumulate = 3}.run<network<dropping>>();
+  const auto straight = random_keys;
+  CHECK(straight.size() == 16);
+  CHECK(std::set(straight.begin(), straight.end()).size() == 16);
+
+  random_keys.clear();
+  setup first{.out = parts.path, .epochs = 2, .accumulate = 3, .interrupt_at_step = 4};
+  REQUIRE(first.run<network<dropping>>().how == training_result::end::interrupted);
+  setup rest{.out = parts.path, .epochs = 2, .threads = 2, .accumulate = 3};
+  rest.resume = parts.path / "last.safetensors";
+  rest.run<network<dropping>>();
+  CHECK(random_keys == straight);
+  CHECK(bytes_of(parts.path / "last.safetensors") == bytes_of(whole.path / "last.safetensors"));
 }
 
 TEST_CASE("an interrupt in the last epoch's validation loses nothing", "[train]") {

@@ -30,6 +30,7 @@ enum class graph_error {
   unpooling_needs_the_window_of_its_pooling,
   unpooling_needs_the_shape_of_the_pooled_value,
   unpooling_must_restore_the_size_before_pooling,  ///< give max_unpool h and w where max_pool rounded up
+  dropout_rate_must_be_at_least_0_and_below_1,
   concat_needs_equal_height_and_width,
   add_needs_equal_shapes,
   needs_as_many_channels_as_input,      ///< per_channel, or bilinear weights

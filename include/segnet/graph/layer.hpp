@@ -41,6 +41,7 @@
 //   static constexpr bool concatenates = true;     joins its inputs along the channels
 //   constexpr int source_upsample() const;         repeats each pixel of its input so many times both ways
 //   static constexpr bool joins_loss = true;       as the last layer it is left to the loss, in training
+//   static constexpr bool training_only = true;    in inference its output is its only input
 //   static constexpr bool accepts_folded_batch_norm = true;
 //                                              applies forward_context::scale and shift, where they are
 //                                              given, to each output channel, instead of its own bias, which
@@ -280,6 +281,10 @@ concept gives_statistics = requires {
 template <class L>
 concept takes_statistics = requires {
   requires L::takes_statistics;
+};
+template <class L>
+concept is_training_only = requires {
+  requires L::training_only;
 };
 template <class L>
 concept is_final_activation = requires {

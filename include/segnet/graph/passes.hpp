@@ -81,8 +81,21 @@ constexpr void remove_unused(Graph& g) {
   }
 }
 
-/// Training computes the loss from logits: a sigmoid that only the output reads is left to the loss. Not one
-/// of the network's input: then nothing would be left to run.
+/// What inference does not do (dropout) goes. Not where it is all that stands between input and output: then
+/// nothing would be left to run.
+template <class Graph>
+constexpr void remove_training_only(Graph& g) {
+  for (int id = 1; id < g.nodes.size(); ++id) {
+    if (g.nodes[id].dead || (g.output == id && g.nodes[id].inputs[0] == 0)) continue;
+    g.visit(id, [&](const auto& l) {
+      if constexpr (detail::is_training_only<std::remove_cvref_t<decltype(l)>>)
+        detail::replace(g, id, g.nodes[id].inputs[0]);
+    });
+  }
+}
+
+/// Training computes the loss from logits: a sigmoid or softmax that only the output reads is left to the
+/// loss. Not one of the network's input: then nothing would be left to run.
 template <class Graph>
 constexpr void leave_final_activation_to_loss(Graph& g) {
   const int last = g.output;
@@ -220,10 +233,12 @@ constexpr Graph training_graph(Graph g) {
   return g;
 }
 
-/// The graph that inference runs: besides, batch-norm and 2 x 2 max-pooling folded into the convolutions.
+/// The graph that inference runs: besides, no dropout, and batch-norm and 2 x 2 max-pooling folded into the
+/// convolutions.
 template <class Graph>
 constexpr Graph inference_graph(Graph g) {
   remove_unused(g);
+  remove_training_only(g);
   fold_batch_norm(g);
   fuse_activations(g);
   fuse_pooling(g);

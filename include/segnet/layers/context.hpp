@@ -22,6 +22,8 @@ struct layer_context {
   int batch = 0;
   bool training = false;      ///< batch statistics instead of running ones
   double momentum_limit = 1;  ///< of running statistics; below 1 in a run's first steps
+  /// For random numbers: differs between layers and calls of network::forward(), is the same in backward().
+  std::uint64_t random_key = 0;
   std::array<tensor_view<const scalar>, max_inputs> inputs{};
   int input_count = 0;
   std::span<const shape> input_shapes;  ///< of the same inputs, as out_shape() takes them

@@ -6,6 +6,7 @@
 #include <segnet/layers/batch_norm.hpp>
 #include <segnet/layers/conv2d.hpp>
 #include <segnet/layers/crop.hpp>
+#include <segnet/layers/dropout.hpp>
 #include <segnet/layers/local_response_norm.hpp>
 #include <segnet/layers/max_pool.hpp>
 #include <segnet/layers/merge.hpp>
@@ -17,8 +18,9 @@ namespace segnet {
 /// Builds networks from the library's layers and `UserLayers`: `graph_builder g;` or `graph_builder<swish>
 /// g;`.
 template <layer... UserLayers>
-class graph_builder : public basic_graph_builder<conv2d, transposed_conv2d, batch_norm, local_response_norm,
-                                                 relu, sigmoid, max_pool, max_unpool, upsample,
-                                                 upsample_bilinear, crop, concat, add, UserLayers...> {};
+class graph_builder
+    : public basic_graph_builder<conv2d, transposed_conv2d, batch_norm, local_response_norm, relu, sigmoid,
+                                 softmax, dropout, max_pool, max_unpool, upsample, upsample_bilinear, crop,
+                                 concat, add, UserLayers...> {};
 
 }  // namespace segnet

@@ -2,17 +2,19 @@
 // Runs a schedule: for each step, the layer's function over views into the arena. Nothing here allocates.
 #pragma once
 
+#include <segnet/core/random.hpp>
 #include <segnet/graph/schedule.hpp>
 #include <segnet/layers/context.hpp>
 #include <segnet/network/parameters.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
 namespace segnet::detail {
 
-/// Pointers that a run needs besides the schedule.
+/// What a run needs besides the schedule.
 template <class T>
 struct run_memory {
   std::byte* arena = nullptr;
@@ -23,6 +25,7 @@ struct run_memory {
   T* saved = nullptr;
   const T* folded = nullptr;  ///< the schedule's scales and shifts; inference only
   segnet::scratch<T> scratch;
+  std::uint64_t seed = 0;  ///< of the layers' random numbers
 };
 
 /// Binds graph, schedule and memory for one run over `batch` images.
@@ -135,6 +138,7 @@ class executor {
     ctx.saved = s.saved_elements < 0 ? nullptr : memory_.saved + s.saved_elements;
     ctx.workspace = data(s.workspace);
     ctx.scratch = memory_.scratch;
+    ctx.random_key = random_stream{memory_.seed, static_cast<std::uint64_t>(s.node)}();
   }
 
   Backend& backend_;

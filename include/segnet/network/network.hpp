@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -169,11 +170,13 @@ class network {
   }
 
   /// The forward pass of training: batch statistics, values kept for backward(). Returns the output's
-  /// logits where the network ends in a sigmoid, else its output; valid until the next call. Running
-  /// statistics move with their layer's momentum, or with `momentum_limit` where that is smaller.
-  images forward(images batch, double momentum_limit = 1) {
+  /// logits where the network ends in a sigmoid or softmax, else its output; valid until the next call.
+  /// Running statistics move with their layer's momentum, or with `momentum_limit` where that is smaller.
+  /// Random numbers (dropout) depend on `seed` alone: give every call of a run another one.
+  images forward(images batch, double momentum_limit = 1, std::uint64_t seed = 0) {
     check(batch, true);
     dirty_ = true;
+    seed_ = seed;
     const auto blocks = run_memory(batch.data);
     const auto run = executor(facts::training, facts::training_plan, facts::table, blocks, batch.n);
     run.forward(true, momentum_limit);
@@ -314,7 +317,8 @@ class network {
             .statistics = statistics_.data(),
             .saved = saved_.data(),
             .folded = folded_.data(),
-            .scratch = {shared_scratch_.data(), thread_scratch_.data(), per_thread_}};
+            .scratch = {shared_scratch_.data(), thread_scratch_.data(), per_thread_},
+            .seed = seed_};
   }
 
   template <class Graph, class Plan, class Table>
@@ -336,7 +340,8 @@ class network {
   std::shared_ptr<const void> weights_owner_;
   bool has_weights_ = false;
   images forward_images_;
-  bool dirty_ = true;  ///< folded_ is older than the tensors
+  std::uint64_t seed_ = 0;  ///< of the last forward(), for backward()
+  bool dirty_ = true;       ///< folded_ is older than the tensors
 };
 
 }  // namespace segnet

@@ -224,8 +224,8 @@ class trainer {
     // A momentum of 0.99 would still remember the initial statistics after hundreds of steps: the window
     // grows with the run instead, until it is as long as the layers ask for.
     const auto seen = static_cast<double>(static_cast<std::int64_t>(state_.epoch) * batches_ + state_.batch);
-    const auto logits =
-        net_.forward({images.images.data(), images.count, Network::input_shape}, (1 + seen) / (10 + seen));
+    const auto logits = net_.forward({images.images.data(), images.count, Network::input_shape},
+                                     (1 + seen) / (10 + seen), static_cast<std::uint64_t>(seen));
     const auto gradient = net_.output_gradient();
     std::span<const scalar> weights;
     if (options_.boundary_weighted) {

@@ -8,6 +8,7 @@
 #include <segnet/backend/cpu/conv2d_pointwise.hpp>
 #include <segnet/backend/cpu/crop.hpp>
 #include <segnet/backend/cpu/depthwise.hpp>
+#include <segnet/backend/cpu/dropout.hpp>
 #include <segnet/backend/cpu/elementwise.hpp>
 #include <segnet/backend/cpu/local_response_norm.hpp>
 #include <segnet/backend/cpu/pooling.hpp>
@@ -200,7 +201,7 @@ class basic_cpu {
     detail::response_norm_backward(pool_, norm, rows, channels, x, dy, dx, accumulate, memory);
   }
 
-  // --- Activations; y may be x, dx may be dy when it is not accumulated to -----------------------------
+  // --- Activations and dropout; y may be x, dx may be dy when it is not accumulated to ----------------
 
   void relu_forward(std::size_t size, const T* x, T* y) {
     detail::transform(pool_, size, y, false, [x](auto l, std::size_t i) SEGNET_INLINE_LAMBDA {
@@ -224,6 +225,34 @@ class basic_cpu {
       const auto p = detail::load<l>(y + i);
       return detail::load<l>(dy + i) * p * (T{1} - p);
     });
+  }
+
+  /// Over the channels of each row; x and y are [rows][channels].
+  void softmax_forward(std::size_t rows, std::size_t channels, const T* x, T* y) {
+    parallel_for(rows, detail::softmax_grain(channels), [=](std::size_t begin, std::size_t end, int) {
+      const std::size_t at = begin * channels;
+      detail::softmax_rows<T>(end - begin, channels, x + at, y + at, nullptr, nullptr);
+    });
+  }
+  void softmax_backward(std::size_t rows, std::size_t channels, const T* y, const T* dy, T* dx,
+                        bool accumulate) {
+    parallel_for(rows, detail::softmax_grain(channels), [=](std::size_t begin, std::size_t end, int) {
+      const std::size_t at = begin * channels;
+      detail::softmax_backward_rows(end - begin, channels, y + at, dy + at, dx + at, accumulate);
+    });
+  }
+  /// The class of every pixel: the channel with the largest value of each row, the first of equals; at most
+  /// 256 channels. x is [rows][channels], y [rows].
+  void argmax(std::size_t rows, std::size_t channels, const T* x, std::uint8_t* y) {
+    parallel_for(rows, detail::softmax_grain(channels), [=](std::size_t begin, std::size_t end, int) {
+      detail::argmax_rows(end - begin, channels, x + begin * channels, y + begin);
+    });
+  }
+
+  /// y[i] = x[i] / (1 - rate), or 0 with probability `rate`; which of them `key` and i decide alone, so that
+  /// y = x, dy = dx and the same key make the backward pass.
+  void dropout(std::size_t size, std::uint64_t key, double rate, const T* x, T* y, bool accumulate) {
+    detail::dropout(pool_, size, key, rate, x, y, accumulate);
   }
 
   /// p = sigmoid(x) and s = log(1 + exp(-|x|)): what losses on logits are made of. On the calling thread, for

@@ -46,6 +46,10 @@ SEGNET_INLINE vec<T, Lanes> broadcast(T value) {
 template <std::size_t Bytes>
 using unsigned_of = std::conditional_t<Bytes == 2, std::uint16_t, std::uint32_t>;
 
+/// An integer as wide as a T: the mask of its comparisons selects elements of T.
+template <class T>
+using integer_of = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+
 /// Lane by lane, as static_cast. Integers grow and shrink in steps of two, as g++ 12 takes larger steps one
 /// lane at a time.
 template <class To, int Lanes, class From>

@@ -12,16 +12,12 @@
 
 namespace segnet::detail {
 
-/// What a window's place is compared as: an integer as wide as a T, so that one mask fits both.
-template <class T>
-using place_of = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
-
 /// One window of `side` columns, rows x columns of it inside the image; `row_step` elements lie between its
 /// rows.
 template <bool Index, class T, class Channels>
 SEGNET_INLINE void max_pool_window(const T* window, int rows, int columns, std::ptrdiff_t row_step, int side,
                                    Channels channels, T* y, std::uint8_t* index) {
-  using place_type = place_of<T>;
+  using place_type = integer_of<T>;
   for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
     auto best = load<l>(window + c);
     auto place = broadcast<l>(place_type{0});
@@ -77,7 +73,7 @@ void max_pool_forward(thread_pool& pool, const pool2d_geometry& g, int batch, co
 template <class T, class Channels>
 SEGNET_INLINE void max_pool_window_backward(const std::uint8_t* index, const T* dy, int place, int columns,
                                             Channels channels, T* dx, bool accumulate) {
-  using place_type = place_of<T>;
+  using place_type = integer_of<T>;
   for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
     const auto best = convert<place_type, l>(load<l>(index + c));
     const auto slope = load<l>(dy + c), zero = broadcast<l>(T{0});
@@ -128,7 +124,7 @@ template <class T, class Channels>
 SEGNET_INLINE void max_unpool_window_backward(const std::uint8_t* index, const T* dy, int rows, int columns,
                                               std::ptrdiff_t row_step, int side, Channels channels, T* dx,
                                               bool accumulate) {
-  using place_type = place_of<T>;
+  using place_type = integer_of<T>;
   for_each_vector<T>(channels, [=](auto l, std::size_t c) SEGNET_INLINE_LAMBDA {
     const auto best = convert<place_type, l>(load<l>(index + c));
     auto slope = broadcast<l>(T{0});

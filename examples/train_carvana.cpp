@@ -133,7 +133,6 @@ int train(options o) {
   header.validation_pictures = fingerprint(source.validation);
   training_options how{.epochs = o.epochs,
                        .accumulate = o.accumulate,
-                       .boundary_weighted = o.boundary_weight == "on",
                        .patience = o.patience,
                        .folder = o.out,
                        .metadata = header.to_metadata()};
@@ -141,7 +140,7 @@ int train(options o) {
   how.schedule.kind = parse_schedule(o.schedule);
   how.schedule.peak = o.rate;
 
-  trainer<network_t> run(net, how);
+  trainer run(net, how, mask_task{.boundary_weighted = o.boundary_weight == "on"});
   if (o.resume.empty())
     net.initialise(o.seed);
   else
@@ -158,9 +157,9 @@ int train(options o) {
                                         .cache_bytes = budget - load.cache_bytes});
 
   event_writer curves(o.out);
-  run.on_epoch = [&](const epoch_report& e) {
+  run.on_epoch = [&](const epoch_report<>& e) {
     curves.scalar("training/loss", e.loss, e.epoch);
-    curves.scalar("training/dice", e.dice, e.epoch);
+    curves.scalar("training/dice", e.score, e.epoch);
     curves.scalar("training/rate", e.rate, e.epoch);
     curves.scalar("validation/dice", e.validation.dice, e.epoch);
     curves.scalar("validation/iou", e.validation.iou, e.epoch);
@@ -254,7 +253,8 @@ int main(int argc, char** argv) try {
       ->check(CLI::PositiveNumber)
       ->default_str("40 with --data, else 6");
   app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(CLI::PositiveNumber);
-  app.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine, plateau, one-cycle, poly, step");
+  app.add_option("--schedule", o.schedule,
+                 "of the learning rate: constant, cosine, plateau, one-cycle, poly, step");
   app.add_option("--augment", o.augment, "random flips, shifts, scales and colours")
       ->check(CLI::IsMember({"on", "off"}));
   app.add_option("--boundary-weight", o.boundary_weight, "pixels near the outline count three times")

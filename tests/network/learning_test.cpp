@@ -13,7 +13,8 @@ using namespace segnet;
 
 namespace {
 
-/// Multipliers of four kinds: all one, biases twice as fast and without decay, a frozen layer, a frozen scale.
+/// Multipliers of four kinds: all one, biases twice as fast and without decay, a frozen layer, a frozen
+/// scale.
 struct mixed {
   static constexpr auto build() {
     graph_builder g;

@@ -78,19 +78,18 @@ struct setup {
   schedule_kind schedule = schedule_kind::one_cycle;
 
   template <class Network = net_t>
-  training_result run(std::vector<epoch_report>* reports = nullptr, double scale_weights = 1) const {
+  training_result run(std::vector<epoch_report<>>* reports = nullptr, double scale_weights = 1) const {
     Network net({.batch = 4, .threads = threads});
     training_options how;
     how.epochs = epochs;
     how.accumulate = accumulate;
-    how.boundary_weighted = boundary_weighted;
     how.schedule.kind = schedule;
     how.schedule.peak = rate;
     how.patience = patience;
     how.folder = out;
     how.save_interval = save_interval;
     how.progress = nullptr;
-    trainer run(net, how);
+    trainer run(net, how, mask_task{.boundary_weighted = boundary_weighted});
     if (resume.empty())
       net.initialise(5);
     else
@@ -119,7 +118,7 @@ struct setup {
     run.on_step = [&](const step_report& s) {
       if (s.step == interrupt_at_step) std::raise(SIGINT);
     };
-    run.on_epoch = [&](const epoch_report& e) {
+    run.on_epoch = [&](const epoch_report<>& e) {
       if (e.epoch == interrupt_after_epoch) std::raise(SIGTERM);
       if (reports != nullptr) reports->push_back(e);
     };
@@ -131,13 +130,13 @@ struct setup {
 
 TEST_CASE("training lowers the loss and keeps the best and the last checkpoint", "[train]") {
   const folder f("plain");
-  std::vector<epoch_report> reports;
+  std::vector<epoch_report<>> reports;
   const training_result result = setup{.out = f.path, .epochs = 6}.run(&reports);
   REQUIRE(result.how == training_result::end::finished);
   REQUIRE(reports.size() == 6);
   CHECK(reports.back().loss < 0.8 * reports.front().loss);
-  CHECK(result.best_dice > 0.5);
-  CHECK(result.best_dice == reports[static_cast<std::size_t>(result.best_epoch - 1)].validation.dice);
+  CHECK(result.best_score > 0.5);
+  CHECK(result.best_score == reports[static_cast<std::size_t>(result.best_epoch - 1)].validation.dice);
 
   // The best checkpoint scores again what it scored: running statistics are in it.
   net_t net({.batch = 4, .threads = 1});
@@ -175,7 +174,7 @@ TEST_CASE("an interrupted run resumes bit for bit, with other threads", "[train]
     CHECK(stopped.epochs == (at == "end" ? 1 : 0));
     const training_state left = training_state::from(safetensors_file(parts.path / "last.safetensors"));
     CHECK(left.batch == (at == "middle" ? 2 * straight.accumulate : at == "end" ? 0 : 8));
-    CHECK(left.adam_steps == (at == "middle" ? 2 : steps));
+    CHECK(left.steps == (at == "middle" ? 2 : steps));
     CHECK(bytes_of(parts.path / "last.safetensors") != bytes_of(whole.path / "last.safetensors"));
     REQUIRE(rest.run().how == training_result::end::finished);
     CHECK(bytes_of(parts.path / "last.safetensors") == bytes_of(whole.path / "last.safetensors"));
@@ -209,7 +208,7 @@ TEST_CASE("an interrupt in the last epoch's validation loses nothing", "[train]"
   CHECK_FALSE(fs::exists(parts.path / "best.safetensors"));
   const safetensors_file last(parts.path / "last.safetensors");
   CHECK(last.metadata().count("metrics") == 0);  // nothing was measured yet
-  std::vector<epoch_report> reports;
+  std::vector<epoch_report<>> reports;
   REQUIRE(
       setup{.out = parts.path, .epochs = 1, .resume = parts.path / "last.safetensors"}.run(&reports).how ==
       training_result::end::finished);
@@ -284,6 +283,18 @@ TEST_CASE("what cannot be resumed is refused", "[train]") {
                     Catch::Contains("best.safetensors") && Catch::Contains("no state of training"));
   net_t net({.batch = 4, .threads = 1});
   CHECK_THROWS_WITH(trainer(net, {.epochs = 0}), Catch::Contains("epochs: found 0"));
+}
+
+TEST_CASE("checkpoints of earlier versions are resumed", "[train]") {
+  const folder f("earlier");
+  const std::string text = R"({"adam_steps":7,"batch":3,"best_dice":0.5,"best_epoch":1,"dice_sum":1.25,)"
+                           R"("epoch":2,"loss_sum":0.75,"schedule":"inf 0 1"})";
+  write_safetensors(f.path / "last.safetensors", {}, {{training_state::key, text}});
+  const auto state = training_state::from(safetensors_file(f.path / "last.safetensors"));
+  CHECK(state.steps == 7);
+  CHECK(state.best_score == 0.5);
+  CHECK(state.score_sum == 1.25);
+  CHECK(state.epoch == 2);
 }
 
 TEST_CASE("a network asks for memory before it takes it", "[train]") {

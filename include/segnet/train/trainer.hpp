@@ -3,14 +3,11 @@
 #pragma once
 
 #include <segnet/data/loader.hpp>
-#include <segnet/inference/segmenter.hpp>
-#include <segnet/loss/bce_dice.hpp>
-#include <segnet/loss/boundary_weight.hpp>
-#include <segnet/metrics/segmentation.hpp>
 #include <segnet/network/checkpoint.hpp>
-#include <segnet/optim/adam.hpp>
 #include <segnet/train/interrupt.hpp>
+#include <segnet/train/mask_task.hpp>
 #include <segnet/train/progress.hpp>
+#include <segnet/train/training_options.hpp>
 #include <segnet/train/training_state.hpp>
 
 #include <array>
@@ -21,73 +18,28 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace segnet {
 
-struct training_options {
-  int epochs = 20;
-  int accumulate = 1;  ///< batches whose gradients make one step
-  learning_rate_schedule schedule{};
-  bce_dice loss{};
-  bool boundary_weighted = false;
-  adam optimizer{};
-  int patience = 0;                ///< stop after so many epochs without a better validation Dice; 0: never
-  std::filesystem::path folder{};  ///< takes best.safetensors and last.safetensors; must exist
-  double save_interval =
-      60;  ///< seconds between two of last.safetensors, which holds three times the weights
-  checkpoint_metadata metadata{};  ///< for every checkpoint
-  std::FILE* progress = stdout;    ///< takes a line per epoch, see progress_line; null: silent
-};
-
-/// What is known after a step of the optimizer.
-struct step_report {
-  int epoch = 0;              ///< from 1
-  std::int64_t step = 0;      ///< from 1, over all epochs
-  double loss = 0, dice = 0;  ///< means over the step's batches
-  double rate = 0;            ///< learning rate
-};
-
-/// What is known after an epoch.
-struct epoch_report {
-  int epoch = 0;              ///< from 1
-  double loss = 0, dice = 0;  ///< means over the epoch's batches; Dice is the loss's soft one
-  double rate = 0;            ///< learning rate of the last step
-  double images_per_second = 0;
-  segmentation_summary validation{};  ///< at the network's size
-  bool best = false;
-};
-
-struct training_result {
-  enum class end { finished, stopped_early, interrupted } how = end::finished;
-  double best_dice = 0;
-  int best_epoch = 0;
-  int epochs = 0;  ///< completed
-};
-
-/// One training run. Holds Adam's moments; the rest of a run is the network and a training_state. All of it
-/// goes into last.safetensors, from which resume() continues bit for bit as if the run had never stopped,
-/// with any number of threads.
-template <class Network>
+/// One training run of a network that learns a task. Holds what the optimizer remembers; the rest of a run is
+/// the network and a training_state. All of it goes into last.safetensors, from which resume() continues bit
+/// for bit as if the run had never stopped, with any number of threads.
+///
+///     trainer masks(net, options);                                    trainer<Network, mask_task>
+///     trainer classes(net, options, class_task{.weights = weights});
+template <class Network, training_task Task = mask_task>
 class trainer {
-  static_assert(segmentation_network<Network>,
-                "the network must map 3 channels to 1 probability of the same height and width");
-
  public:
   using scalar = typename Network::scalar;
 
   /// The network's parameters must be initialised or loaded.
-  trainer(Network& net, training_options options)
+  trainer(Network& net, training_options options, const Task& task = {})
       : net_(net),
         options_(std::move(options)),
-        m_(net.parameters().size()),
-        v_(net.parameters().size()),
-        weights_(options_.boundary_weighted
-                     ? static_cast<std::size_t>(net.batch()) * Network::output_shape.size()
-                     : 0),
-        workspace_(options_.boundary_weighted
-                       ? boundary_weight::workspace_size(net.batch(), Network::output_shape)
-                       : 0),
+        task_(task, net),
+        optimizer_(options_.optimizer, net.parameters().size()),
         progress_(options_.progress) {
     const auto positive = [](const char* what, int found) {
       if (found < 1)
@@ -100,7 +52,7 @@ class trainer {
 
   std::function<void(const step_report&)> on_step;
   /// Called after each epoch, once its checkpoints are written.
-  std::function<void(const epoch_report&)> on_epoch;
+  std::function<void(const epoch_report<Task>&)> on_epoch;
 
   const training_state& state() const { return state_; }
 
@@ -114,8 +66,7 @@ class trainer {
   void resume(const safetensors_file& file) {
     const training_state found = training_state::from(file);
     load_checkpoint(file, net_);
-    file.read(first_moment, m_.span());
-    file.read(second_moment, v_.span());
+    optimizer_.read(file);
     state_ = found;
     options_.schedule.state = found.schedule;
   }
@@ -128,7 +79,6 @@ class trainer {
     check_fit("training", training);
     check_fit("validation", validation);
     const interrupt_guard guard;
-    moments_ = {m_.span(), v_.span(), state_.adam_steps};
     batches_ = training.batches_per_epoch();
     const int steps_per_epoch = (batches_ + options_.accumulate - 1) / options_.accumulate;
     total_steps_ = static_cast<std::int64_t>(steps_per_epoch) * options_.epochs;
@@ -136,7 +86,7 @@ class trainer {
     using enum training_result::end;
     while (state_.epoch < options_.epochs) {
       if (stale()) return result(stopped_early);
-      epoch_report report;
+      epoch_report<Task> report;
       report.epoch = state_.epoch + 1;
       const auto started = clock::now();
       for (int images = 0; state_.batch < batches_;) {
@@ -157,8 +107,6 @@ class trainer {
 
  private:
   using clock = std::chrono::steady_clock;
-  static constexpr const char* first_moment = "training.adam.m";
-  static constexpr const char* second_moment = "training.adam.v";
 
   static double seconds_since(clock::time_point start) {
     return std::chrono::duration<double>(clock::now() - start).count();
@@ -166,6 +114,10 @@ class trainer {
 
   /// The batches go to the network as bare pointers.
   void check_fit(const char* which, const loader& l) const {
+    if (l.labels() != Task::labels)
+      throw argument_error("trainer: the " + std::string(which) + " loader gives " +
+                           (l.labels() ? "labels" : "masks") + ", the task expects " +
+                           (Task::labels ? "labels" : "masks") + ": see loader_options::labels");
     const shape expected = Network::input_shape;
     const auto size = [](int height, int width) {
       return std::to_string(height) + "x" + std::to_string(width);
@@ -181,10 +133,10 @@ class trainer {
   }
 
   /// One step of the optimizer; returns how many images it saw.
-  int step(loader& training, epoch_report& report) {
-    report.rate = options_.schedule.rate(moments_.step, total_steps_);
+  int step(loader& training, epoch_report<Task>& report) {
+    report.rate = options_.schedule.rate(state_.steps, total_steps_);
     const int group = std::min(options_.accumulate, batches_ - state_.batch);
-    step_report done{.epoch = report.epoch, .step = moments_.step + 1, .rate = report.rate};
+    step_report done{.epoch = report.epoch, .step = state_.steps + 1, .rate = report.rate};
     int images = 0;
     for (int i = 0; i < group; ++i) {
       const batch& next = training.next();
@@ -193,19 +145,16 @@ class trainer {
                              " of epoch " + std::to_string(next.epoch) + ", the run is at batch " +
                              std::to_string(state_.batch) + " of epoch " + std::to_string(state_.epoch) +
                              " (counted from 0): call start() with the loader's options before making it");
-      const loss_result loss = add_gradient(next, i > 0, 1.0 / group);
-      if (!std::isfinite(loss.total)) fail_not_finite("loss", loss.total, done.step);
-      done.loss += loss.total / group;
-      done.dice += loss.dice / group;
-      state_.loss_sum += loss.total;
-      state_.dice_sum += loss.dice;
+      const batch_result found = add_gradient(next, i > 0, 1.0 / group);
+      if (!std::isfinite(found.loss)) fail_not_finite("loss", found.loss, done.step);
+      done.loss += found.loss / group;
+      done.score += found.score / group;
+      state_.loss_sum += found.loss;
+      state_.score_sum += found.score;
       ++state_.batch;
       images += next.count;
     }
-    options_.optimizer(net_.backend(), report.rate, net_.parameters(), net_.gradients(), moments_, 1,
-                       net_.parameter_groups());
-    net_.parameters_changed();
-    state_.adam_steps = moments_.step;
+    optimizer_.step(net_, report.rate, state_.steps);
     if (on_step) on_step(done);
     return images;
   }
@@ -220,55 +169,43 @@ class trainer {
   }
 
   /// Forward, loss and backward of one batch.
-  loss_result add_gradient(const batch& images, bool accumulate, double scale) {
+  batch_result add_gradient(const batch& images, bool accumulate, double scale) {
     // A momentum of 0.99 would still remember the initial statistics after hundreds of steps: the window
     // grows with the run instead, until it is as long as the layers ask for.
     const auto seen = static_cast<double>(static_cast<std::int64_t>(state_.epoch) * batches_ + state_.batch);
     const auto logits = net_.forward({images.images.data(), images.count, Network::input_shape},
                                      (1 + seen) / (10 + seen), static_cast<std::uint64_t>(seen));
-    const auto gradient = net_.output_gradient();
-    std::span<const scalar> weights;
-    if (options_.boundary_weighted) {
-      const tensor_view<scalar> view{weights_.data(), images.count, Network::output_shape};
-      boundary_weight{}(net_.backend(),
-                        tensor_view<const scalar>{images.masks.data(), images.count, Network::output_shape},
-                        view, workspace_);
-      weights = {view.data, view.size()};
-    }
-    const loss_result loss =
-        options_.loss(net_.backend(), {logits.data, logits.size()}, images.masks, weights,
-                      {gradient.data, gradient.size()}, static_cast<scalar>(scale));
+    const batch_result found = task_.add_loss(images, logits, scale);
     net_.backward(accumulate);
-    return loss;
+    return found;
   }
 
   /// False, with everything as it was, when Ctrl-C stopped the validation.
-  bool end_epoch(epoch_report& report, loader& validation, clock::time_point started) {
+  bool end_epoch(epoch_report<Task>& report, loader& validation, clock::time_point started) {
     check_parameters();
-    const std::optional<segmentation_summary> scores = validate(validation);
-    if (!scores) return false;
+    if (!validate(validation)) return false;
     report.loss = state_.loss_sum / batches_;
-    report.dice = state_.dice_sum / batches_;
-    report.rate = options_.schedule.rate(moments_.step - 1, total_steps_);
-    report.validation = *scores;
-    report.best = report.validation.dice > state_.best_dice;
-    options_.schedule.on_epoch_end(1.0 - report.validation.dice);
+    report.score = state_.score_sum / batches_;
+    report.rate = options_.schedule.rate(state_.steps - 1, total_steps_);
+    report.validation = task_.validation_scores();
+    const double score = Task::score(report.validation);
+    report.best = score > state_.best_score;
+    options_.schedule.on_epoch_end(1.0 - score);
     state_.schedule = options_.schedule.state;
     ++state_.epoch;
     state_.batch = 0;
-    state_.loss_sum = state_.dice_sum = 0;
+    state_.loss_sum = state_.score_sum = 0;
     if (report.best) {
-      state_.best_dice = report.validation.dice;
+      state_.best_score = score;
       state_.best_epoch = report.epoch;
       save(best_file(), false);
     }
     const bool over = state_.epoch == options_.epochs || stale();
     if (over || seconds_since(saved_) >= options_.save_interval) save_last();
-    char line[200];
-    std::snprintf(line, sizeof line,
-                  "epoch %*d/%d  loss %.4f  dice %.4f | validation dice %.4f  iou %.4f%s | %.1f img/s  %s",
-                  digits(options_.epochs), report.epoch, options_.epochs, report.loss, report.dice,
-                  report.validation.dice, report.validation.iou, report.best ? " *" : "  ",
+    char line[240];
+    std::snprintf(line, sizeof line, "epoch %*d/%d  loss %.4f  %s %.4f | validation %s%s | %.1f img/s  %s",
+                  digits(options_.epochs), report.epoch, options_.epochs, report.loss, Task::training_score,
+                  report.score, Task::in_words(report.validation).c_str(), report.best ? " *" : "  ",
                   report.images_per_second, as_time(seconds_since(started)).c_str());
     progress_.finish(line);
     if (on_epoch) on_epoch(report);
@@ -278,7 +215,7 @@ class trainer {
   /// The last step's loss was finite before the step: nothing else has looked at what it made.
   void check_parameters() {
     if (const double sum = parameter_sum(); !std::isfinite(sum))
-      fail_not_finite("sum of the parameters", sum, moments_.step);
+      fail_not_finite("sum of the parameters", sum, state_.steps);
   }
 
   double parameter_sum() {
@@ -292,30 +229,25 @@ class trainer {
                                                    })[0];
   }
 
-  /// Scores of the validation pictures at the network's size, with the weights of inference; none after
-  /// Ctrl-C.
-  std::optional<segmentation_summary> validate(loader& validation) {
-    std::vector<image_score> scores;
+  /// Scores the validation pictures at the network's size, with the weights of inference; false after Ctrl-C.
+  bool validate(loader& validation) {
+    task_.start_validation();
     for (int b = 0; b < validation.batches_per_epoch(); ++b) {
-      if (interrupt_guard::requested()) return std::nullopt;
+      if (interrupt_guard::requested()) return false;
       const batch& next = validation.next();
-      const auto probabilities = net_.infer({next.images.data(), next.count, Network::input_shape});
-      constexpr std::size_t size = Network::output_shape.size();
-      for (std::size_t i = 0; i < static_cast<std::size_t>(next.count); ++i)
-        scores.push_back({std::to_string(next.indices[i]),
-                          compare(std::span<const float>(probabilities.data + i * size, size),
-                                  std::span<const float>(next.masks).subspan(i * size, size))});
+      task_.validate(next, net_.infer({next.images.data(), next.count, Network::input_shape}));
     }
-    return summarise(scores);
+    return true;
   }
 
-  void show(const epoch_report& report, int images) {
+  void show(const epoch_report<Task>& report, int images) {
     const double left = options_.epochs - state_.epoch - static_cast<double>(state_.batch) / batches_;
-    char line[200];
-    std::snprintf(line, sizeof line, "epoch %*d/%d  batch %*d/%d  loss %.4f  dice %.4f | %.1f img/s  %s left",
+    char line[240];
+    std::snprintf(line, sizeof line, "epoch %*d/%d  batch %*d/%d  loss %.4f  %s %.4f | %.1f img/s  %s left",
                   digits(options_.epochs), report.epoch, options_.epochs, digits(batches_), state_.batch,
-                  batches_, state_.loss_sum / state_.batch, state_.dice_sum / state_.batch,
-                  report.images_per_second, as_time(left * images / report.images_per_second).c_str());
+                  batches_, state_.loss_sum / state_.batch, Task::training_score,
+                  state_.score_sum / state_.batch, report.images_per_second,
+                  as_time(left * images / report.images_per_second).c_str());
     progress_.update(line);
   }
   static int digits(int number) { return static_cast<int>(std::to_string(number).size()); }
@@ -335,14 +267,13 @@ class trainer {
     // Of the run so far: the weights of last.safetensors are mostly others.
     if (state_.best_epoch > 0)
       metadata["metrics"] = nlohmann::json{
-          {"best_validation_dice", state_.best_dice},
+          {std::string("best_validation_") + Task::validation_score, state_.best_score},
           {"best_epoch",
            state_.best_epoch}}.dump();
     std::vector<stored_tensor> more;
     if (with_training) {
       metadata[training_state::key] = state_.to_text();
-      more.push_back({first_moment, dtype::f32, {m_.size()}, std::as_bytes(m_.span())});
-      more.push_back({second_moment, dtype::f32, {v_.size()}, std::as_bytes(v_.span())});
+      optimizer_.append_to(more);
     }
     save_checkpoint(file, net_, metadata, std::move(more));
   }
@@ -356,16 +287,14 @@ class trainer {
   }
 
   training_result result(training_result::end how) const {
-    return {how, state_.best_dice, state_.best_epoch, state_.epoch};
+    return {how, state_.best_score, state_.best_epoch, state_.epoch};
   }
 
   Network& net_;
   training_options options_;
   training_state state_;
-  aligned_buffer<scalar> m_, v_;
-  adam_state<scalar> moments_;
-  std::vector<scalar> weights_;  ///< of the pixels, for the boundary-weighted loss
-  std::vector<double> workspace_;
+  typename Task::template runner<Network> task_;
+  optimizer_run<scalar> optimizer_;
   progress_line progress_;
   int batches_ = 0;
   std::int64_t total_steps_ = 0;

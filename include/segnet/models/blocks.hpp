@@ -43,7 +43,7 @@ constexpr value conv_relu(Builder& g, std::string_view number, const Convolution
   return g((name("relu") + number).view(), relu{}, x);
 }
 
-/// Ends a network: from the scores of the classes to their probabilities; of one class, to its own.
+/// Ends a network: its output are the scores (logits) of the classes, of which a softmax is part of the loss.
 template <class Builder>
 constexpr void classify(Builder& g, value scores) {
   g.output(scores);

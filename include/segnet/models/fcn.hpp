@@ -9,10 +9,11 @@
 
 namespace segnet {
 
-/// `H` x `W` RGB images -> the probabilities of `Classes` classes per pixel, from scores at every `Stride`-th
+/// `H` x `W` RGB images -> the scores of `Classes` classes per pixel, from scores at every `Stride`-th
 /// pixel, 32, 16 or 8. conv1_1 is padded by 100 pixels, so that fc6, a 7x7 convolution, finds its window in
 /// images of any size; the crops take that border away again. Scores start at zero. The x2 upsamplings start
-/// as bilinear interpolation and learn; the last one, a kernel for each class, stays bilinear.
+/// as bilinear interpolation and learn; the last one, a kernel for each class, stays bilinear. The published
+/// dropout behind fc6 and fc7 is left out.
 template <int H, int W, int Classes, int Stride, int Width = 64, int Fc = 4096>
 struct fcn {
   static_assert(Stride == 32 || Stride == 16 || Stride == 8);

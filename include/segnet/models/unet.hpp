@@ -9,10 +9,11 @@
 
 namespace segnet {
 
-/// As published: `H` x `W` RGB images -> the probabilities of `Classes` classes for the pixels in the middle,
+/// As published: `H` x `W` RGB images -> the scores of `Classes` classes for the pixels in the middle,
 /// 388 x 388 of 572 x 572, because no convolution pads. Two 3x3 convolutions with ReLU per level, with 64,
-/// 128, 256, 512 and 1024 channels at `Width` 64; 2x2 max-pooling down, 2x2 up-convolution back; dropout at
-/// the end of the contracting path. H and W are such that each pooling finds an even size.
+/// 128, 256, 512 and 1024 channels at `Width` 64; 2x2 max-pooling down, 2x2 up-convolution back; the
+/// published dropout at the end of the contracting path is left out. H and W are such that each pooling finds
+/// an even size.
 template <int H, int W, int Classes, int Width = 64>
 struct unet {
   static constexpr auto build() {

@@ -83,7 +83,7 @@ TEST_CASE("step drops the rate at parts of the run", "[train]") {
   CHECK(rates() == "1.000 1.000 1.000 1.000 1.000 0.500 0.500 0.500 0.250 0.250 ");
   schedule.drops = {0.1, 0.3, 0.7};
   CHECK(rates() == "1.000 0.500 0.500 0.250 0.250 0.250 0.250 0.125 0.125 0.125 ");
-  schedule.drops.clear();
+  schedule.drops = {};
   CHECK(schedule.rate(9, 10) == 1);
 }
 

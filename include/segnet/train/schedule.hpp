@@ -16,7 +16,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 namespace segnet {
 
@@ -97,7 +96,7 @@ struct learning_rate_schedule {
   int patience = 4;
   double power = 0.9;
   int every = 0;
-  std::vector<double> drops{0.5, 0.75};  ///< each in [0, 1]
+  std::array<double, 4> drops{0.5, 0.75};  ///< each in (0, 1]; 0: none
   schedule_state state = {};
 
   /// The rate of `step`, 0 to total_steps - 1, in a run of total_steps >= 1. Steps beyond have the last's.
@@ -125,7 +124,7 @@ struct learning_rate_schedule {
         double rate = peak * state.factor;
         if (every == 0)
           for (double drop : drops)
-            if (at >= std::round(drop * total)) rate *= reduction;
+            if (drop > 0 && at >= std::round(drop * total)) rate *= reduction;
         return rate;
       }
     }

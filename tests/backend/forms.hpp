@@ -232,6 +232,7 @@ inline std::vector<problem> small_form_problems() {
   padded(5, 6, 11, 12, 4, 4, 24, 33);  // more than the kernel
   padded(3, 4, 21, 22, 10, 10, 32, 24);
   padded(4, 13, 10, 31, 4, 10, 6, 8);
+  padded(3, 26, 9, 32, 4, 4, 6, 8);
   // Few columns share a packet with the channels' pairs, of which the last one may be half empty.
   add(6, 7, 2, 2, {{5, 1}});
   add(6, 7, 1, 5, {{33, 1}});

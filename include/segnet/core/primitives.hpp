@@ -59,7 +59,8 @@ struct conv2d_epilogue {
   T* variance = nullptr;
 
   constexpr bool is_empty() const {
-    return scale == nullptr && bias == nullptr && act == activation::none && pooled == nullptr;
+    return scale == nullptr && bias == nullptr && act == activation::none && pooled == nullptr &&
+           mean == nullptr;
   }
   /// The same for the channels from `channel` on.
   constexpr conv2d_epilogue from(std::ptrdiff_t channel) const {

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <span>
 
@@ -63,11 +64,12 @@ class basic_cpu {
   }
 
   /// dx [batch][h][w][in_channels] at the resolution that the convolution sees: upsampling of a source is
-  /// not undone here. As the forward pass of a transposed convolution it may take an epilogue, without
-  /// pooling and unless it accumulates, of in_channels values.
+  /// not undone here. As the forward pass of a transposed convolution it may take an epilogue of
+  /// in_channels values, without pooling and statistics, unless it accumulates.
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const T* weight, T* dx,
                             bool accumulate, const scratch<T>& memory,
                             const conv2d_epilogue<T>& finish = {}) {
+    assert(finish.pooled == nullptr && finish.mean == nullptr && (finish.is_empty() || !accumulate));
     if (detail::pointwise_fits(g) && finish.is_empty())
       return detail::pointwise_backward_data(pool_, g, batch, dy, weight, dx, accumulate);
     const conv2d_source<T> source{dy, g.out_channels, 1};

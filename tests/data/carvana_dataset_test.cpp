@@ -5,7 +5,7 @@
 #include <segnet/data/carvana_dataset.hpp>
 #include <set>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 using namespace segnet;
 using namespace segnet_test;

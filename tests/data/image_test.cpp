@@ -5,7 +5,7 @@
 #include <segnet/core/random.hpp>
 #include <segnet/data/image.hpp>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 using namespace segnet;
 using namespace segnet_test;

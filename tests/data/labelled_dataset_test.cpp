@@ -6,7 +6,7 @@
 #include <segnet/data/street.hpp>
 #include <set>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 using namespace segnet;
 using namespace segnet_test;

@@ -7,7 +7,7 @@
 #include <segnet/data/loader.hpp>
 #include <thread>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 using namespace segnet;
 using namespace segnet_test;

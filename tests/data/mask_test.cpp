@@ -3,7 +3,7 @@
 #include <segnet/core/random.hpp>
 #include <segnet/data/mask.hpp>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 using namespace segnet;
 using namespace segnet_test;

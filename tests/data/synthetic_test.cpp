@@ -6,7 +6,7 @@
 #include <segnet/data/synthetic.hpp>
 #include <vector>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 using namespace segnet;
 using namespace segnet_test;

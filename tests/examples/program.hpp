@@ -2,7 +2,7 @@
 // Runs one of the example programs, as a user would.
 #pragma once
 
-#include "../data/temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <catch2/catch.hpp>
 #include <cstdlib>

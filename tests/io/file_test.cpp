@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <segnet/io/file.hpp>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <catch2/catch.hpp>
 #include <fstream>
@@ -9,6 +9,7 @@
 #include <string>
 
 using namespace segnet;
+using segnet_test::temporary_folder;
 namespace fs = std::filesystem;
 
 static std::string content(const fs::path& path) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <segnet/io/safetensors.hpp>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <array>
 #include <catch2/catch.hpp>
@@ -17,6 +17,7 @@
 #include <vector>
 
 using namespace segnet;
+using segnet_test::temporary_folder;
 namespace fs = std::filesystem;
 
 namespace {

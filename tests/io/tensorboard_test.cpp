@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <segnet/io/tensorboard.hpp>
 
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <catch2/catch.hpp>
 #include <fstream>
@@ -12,6 +12,7 @@
 #include <vector>
 
 using namespace segnet;
+using segnet_test::temporary_folder;
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <segnet/optim/adam.hpp>
 #include <segnet/optim/sgd.hpp>
 
-#include "../data/temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 #include "networks.hpp"
 
 #include <atomic>

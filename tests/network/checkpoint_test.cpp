@@ -2,7 +2,7 @@
 #include <segnet/models/carvana.hpp>
 #include <segnet/network/checkpoint.hpp>
 
-#include "../data/temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -6,7 +6,7 @@
 #include <segnet/train/class_task.hpp>
 #include <segnet/train/trainer.hpp>
 
-#include "../data/temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>

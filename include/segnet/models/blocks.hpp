@@ -43,10 +43,10 @@ constexpr value conv_relu(Builder& g, std::string_view number, const Convolution
   return g((name("relu") + number).view(), relu{}, x);
 }
 
-/// Ends a network: its output are the scores (logits) of the classes, of which a softmax is part of the loss.
+/// Ends a network: the probability of each class, from the classes' scores.
 template <class Builder>
 constexpr void classify(Builder& g, value scores) {
-  g.output(scores);
+  g.output(g("probability", softmax{}, scores));
 }
 
 }  // namespace segnet

@@ -10,15 +10,16 @@
 
 namespace segnet {
 
-/// `H` x `W` RGB images in [0, 1] -> the probability, per pixel, that it shows the car. One level for each of
-/// `Filters`, from the largest image to the smallest; H and W must be divisible by 2 to their number.
+/// `H` x `W` RGB images in [0, 1] -> the probability, per pixel, of each of `Classes` classes; with one
+/// class, that the pixel shows it. One level for each of `Filters`, from the largest image to the smallest; H
+/// and W must be divisible by 2 to their number.
 ///
 /// Encoder level: conv - BN - ReLU - conv - BN; the skip is the ReLU of that, while the 2x2 max-pool that
 /// leads to the next level takes it before the ReLU, as the original does. Two centre convolutions with
 /// the deepest level's filters. Decoder level: upsample, concat [skip, up], 3 x (conv - BN - ReLU). A 1x1
-/// convolution and a sigmoid classify.
-template <int H, int W, int... Filters>
-struct carvana_network {
+/// convolution and a softmax classify, or a sigmoid where there is one class.
+template <int H, int W, int Classes, int... Filters>
+struct carvana_classes {
   static constexpr std::array<int, sizeof...(Filters)> filters{Filters...};
 
   static constexpr auto build() {
@@ -55,11 +56,18 @@ struct carvana_network {
       x = g("concat", concat{}, skips[static_cast<std::size_t>(level)], x);
       for (std::string_view number : {"1", "2", "3"}) x = conv_bn_relu(x, number, widths[level]);
     }
-    x = g("classifier", conv2d{.channels = 1, .kernel = 1}, x);
-    g.output(g("probability", sigmoid{}, x));
+    x = g("classifier", conv2d{.channels = Classes, .kernel = 1}, x);
+    if constexpr (Classes == 1)
+      g.output(g("probability", sigmoid{}, x));
+    else
+      g.output(g("probability", softmax{}, x));
     return g;
   }
 };
+
+/// A car before its background: the probability, per pixel, that it shows the car.
+template <int H, int W, int... Filters>
+struct carvana_network : carvana_classes<H, W, 1, Filters...> {};
 
 /// The original's seven levels, 60 million parameters.
 template <int H, int W = H>

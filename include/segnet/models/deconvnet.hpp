@@ -6,11 +6,11 @@
 
 namespace segnet {
 
-/// `Size` x `Size` RGB images -> the scores of `Classes` classes per pixel. VGG16 with batch-norm;
-/// fc6, a convolution of all that is left (7x7 of 224 pixels), and fc7; a deconvolution back to that size;
-/// then unpoolings to 14, 28, 56, 112, 224 pixels, each followed by deconvolution - batch-norm - ReLU with
-/// 512, 512, 512; 512, 512, 256; 256, 256, 128; 128, 64; 64, 64 channels at `Width` 64; a 1x1 convolution. Of
-/// one image fc6 has one pixel, so that training needs batches of two or more.
+/// `Size` x `Size` RGB images -> the probability of each of `Classes` classes per pixel. VGG16 with
+/// batch-norm; fc6, a convolution of all that is left (7x7 of 224 pixels), and fc7; a deconvolution back to
+/// that size; then unpoolings to 14, 28, 56, 112, 224 pixels, each followed by deconvolution - batch-norm -
+/// ReLU with 512, 512, 512; 512, 512, 256; 256, 256, 128; 128, 64; 64, 64 channels at `Width` 64; a 1x1
+/// convolution. Of one image fc6 has one pixel, so that training needs batches of two or more.
 template <int Classes, int Width = 64, int Fc = 4096, int Size = 224>
 struct deconvnet {
   static constexpr auto build() {

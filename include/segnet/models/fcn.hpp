@@ -9,11 +9,11 @@
 
 namespace segnet {
 
-/// `H` x `W` RGB images -> the scores of `Classes` classes per pixel, from scores at every `Stride`-th
-/// pixel, 32, 16 or 8. conv1_1 is padded by 100 pixels, so that fc6, a 7x7 convolution, finds its window in
-/// images of any size; the crops take that border away again. Scores start at zero. The x2 upsamplings start
-/// as bilinear interpolation and learn; the last one, a kernel for each class, stays bilinear. The published
-/// dropout behind fc6 and fc7 is left out.
+/// `H` x `W` RGB images -> the probability of each of `Classes` classes per pixel, from scores at every
+/// `Stride`-th pixel, 32, 16 or 8. conv1_1 is padded by 100 pixels, so that fc6, a 7x7 convolution, finds its
+/// window in images of any size; the crops take that border away again. Scores start at zero. The x2
+/// upsamplings start as bilinear interpolation and learn; the last one, a kernel for each class, stays
+/// bilinear. In training fc6 and fc7 lose half of their values.
 template <int H, int W, int Classes, int Stride, int Width = 64, int Fc = 4096>
 struct fcn {
   static_assert(Stride == 32 || Stride == 16 || Stride == 8);
@@ -22,7 +22,8 @@ struct fcn {
     graph_builder g;
     const auto fully_connected = [&g](std::string_view number, int kernel, value x) {
       x = g((name("fc") + number).view(), caffe_conv2d(Fc, kernel, padding::valid), x);
-      return g((name("relu") + number).view(), relu{}, x);
+      x = g((name("relu") + number).view(), relu{}, x);
+      return g((name("drop") + number).view(), dropout{0.5}, x);
     };
     const auto score = [&g](std::string_view of, value x) {
       conv2d zero = caffe_conv2d(Classes, 1);

@@ -9,10 +9,10 @@
 
 namespace segnet {
 
-/// `H` x `W` RGB images -> the scores of `Classes` classes per pixel; any H and W (poolings round up,
-/// as 360 x 480 needs: 45 -> 23 -> 12). The encoder is VGG16 with batch-norm. The decoder mirrors it:
-/// unpooling, then convolution - batch-norm - ReLU with 512, 512, 512; 512, 512, 256; 256, 256, 128; 128, 64;
-/// 64 channels at `Width` 64, and a convolution to the classes.
+/// `H` x `W` RGB images -> the probability of each of `Classes` classes per pixel; any H and W (poolings
+/// round up, as 360 x 480 needs: 45 -> 23 -> 12). The encoder is VGG16 with batch-norm. The decoder mirrors
+/// it: unpooling, then convolution - batch-norm - ReLU with 512, 512, 512; 512, 512, 256; 256, 256, 128; 128,
+/// 64; 64 channels at `Width` 64, and a convolution to the classes.
 template <int H, int W, int Classes, int Width = 64>
 struct segnet_vgg16 {
   static constexpr auto build() {

@@ -9,11 +9,11 @@
 
 namespace segnet {
 
-/// As published: `H` x `W` RGB images -> the scores of `Classes` classes for the pixels in the middle,
-/// 388 x 388 of 572 x 572, because no convolution pads. Two 3x3 convolutions with ReLU per level, with 64,
-/// 128, 256, 512 and 1024 channels at `Width` 64; 2x2 max-pooling down, 2x2 up-convolution back; the
-/// published dropout at the end of the contracting path is left out. H and W are such that each pooling finds
-/// an even size.
+/// As published: `H` x `W` RGB images -> the probability of each of `Classes` classes for the pixels in the
+/// middle, 388 x 388 of 572 x 572, because no convolution pads. Two 3x3 convolutions with ReLU per level,
+/// with 64, 128, 256, 512 and 1024 channels at `Width` 64; 2x2 max-pooling down, 2x2 up-convolution back; the
+/// contracting path ends in dropout, behind its last two pairs of convolutions. H and W are such that each
+/// pooling finds an even size.
 template <int H, int W, int Classes, int Width = 64>
 struct unet {
   static constexpr auto build() {
@@ -26,12 +26,14 @@ struct unet {
     std::array<value, 4> skips{};
     for (std::size_t level = 0; level < 4; ++level) {
       auto scope = g.scope("down", static_cast<int>(level));
-      x = skips[level] = two_convolutions(x, Width << level);
+      x = two_convolutions(x, Width << level);
+      if (level == 3) x = g("drop", dropout{0.5}, x);
+      skips[level] = x;
       x = g("pool", max_pool{2}, x);
     }
     {
       auto scope = g.scope("bottom");
-      x = two_convolutions(x, Width << 4);
+      x = g("drop", dropout{0.5}, two_convolutions(x, Width << 4));
     }
     for (std::size_t level = 4; level-- > 0;) {
       auto scope = g.scope("up", static_cast<int>(level));

@@ -86,39 +86,50 @@ bool all_finite(Backend& backend, std::span<const float> values) {
   })[0] == 0.0;
 }
 
-/// Throws file_error that names the tensors that are missing, of another shape or type, not finite, or
-/// unknown; at most a few of them.
-inline void check_tensors(const safetensors_file& file, const std::vector<expected_tensor>& expected,
-                          const std::function<bool(std::span<const float>)>& finite) {
-  std::vector<std::string> problems;
-  std::set<std::string_view> names;
+/// What is wrong with a tensor that a network wants of a file: missing, of another shape or type, or not
+/// finite. Empty if nothing is.
+inline std::string tensor_problem(const safetensors_file& file, const expected_tensor& wanted,
+                                  const std::function<bool(std::span<const float>)>& finite) {
+  const stored_tensor* found = file.find(wanted.name);
+  if (found == nullptr) return wanted.name + ": missing";
+  if (found->shape != wanted.shape)
+    return wanted.name + ": found " + describe(found->shape) + ", expected " + describe(wanted.shape);
+  if (found->type != dtype::f32 && found->type != dtype::f16 && found->type != dtype::bf16 &&
+      found->type != dtype::f64)
+    return wanted.name + ": found " + std::string(name_of(found->type)) + ", expected F32, F16, BF16 or F64";
+  // One such weight would turn every mask empty without a word.
   std::vector<float> copy;
-  for (const expected_tensor& wanted : expected) {
-    names.insert(wanted.name);
-    const stored_tensor* found = file.find(wanted.name);
-    if (found == nullptr)
-      problems.push_back(wanted.name + ": missing");
-    else if (found->shape != wanted.shape)
-      problems.push_back(wanted.name + ": found " + describe(found->shape) + ", expected " +
-                         describe(wanted.shape));
-    else if (found->type != dtype::f32 && found->type != dtype::f16 && found->type != dtype::bf16 &&
-             found->type != dtype::f64)
-      problems.push_back(wanted.name + ": found " + std::string(name_of(found->type)) +
-                         ", expected F32, F16, BF16 or F64");
-    // One such weight would turn every mask empty without a word.
-    else if (!finite(float_values(file, *found, copy)))
-      problems.push_back(wanted.name + ": holds values that are not finite");
-  }
-  for (const stored_tensor& t : file.tensors())
-    if (!t.name.starts_with(training_prefix) && !names.contains(t.name))
-      problems.push_back(json_quoted(t.name) + ": unknown to this network");
+  if (!finite(float_values(file, *found, copy))) return wanted.name + ": holds values that are not finite";
+  return {};
+}
+
+/// Throws file_error with a few of the problems, if there are any.
+inline void throw_problems(const safetensors_file& file, const std::vector<std::string>& problems,
+                           std::size_t tensors) {
   if (problems.empty()) return;
-  std::string message = "does not fit the network of " + std::to_string(expected.size()) + " tensors, " +
+  std::string message = "does not fit the network of " + std::to_string(tensors) + " tensors, " +
                         std::to_string(problems.size()) + " differ:";
   constexpr std::size_t shown = 6;
   for (std::size_t i = 0; i < std::min(shown, problems.size()); ++i) message += "\n  " + problems[i];
   if (problems.size() > shown) message += "\n  ... and " + std::to_string(problems.size() - shown) + " more";
   throw file_error(file.path(), message);
+}
+
+/// Throws file_error that names the tensors with a problem, and those that are unknown; at most a few of
+/// them.
+inline void check_tensors(const safetensors_file& file, const std::vector<expected_tensor>& expected,
+                          const std::function<bool(std::span<const float>)>& finite) {
+  std::vector<std::string> problems;
+  std::set<std::string_view> names;
+  for (const expected_tensor& wanted : expected) {
+    names.insert(wanted.name);
+    if (std::string problem = tensor_problem(file, wanted, finite); !problem.empty())
+      problems.push_back(std::move(problem));
+  }
+  for (const stored_tensor& t : file.tensors())
+    if (!t.name.starts_with(training_prefix) && !names.contains(t.name))
+      problems.push_back(json_quoted(t.name) + ": unknown to this network");
+  throw_problems(file, problems, expected.size());
 }
 
 /// Tensors for inference, and what keeps them alive.

@@ -18,7 +18,7 @@ class temporary_folder {
     static std::atomic<int> counter{0};
     const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
     path_ = std::filesystem::temp_directory_path() /
-            ("segnet_data_" + std::to_string(now) + "_" + std::to_string(counter++));
+            ("segnet_test_" + std::to_string(now) + "_" + std::to_string(counter++));
     std::filesystem::create_directories(path_);
   }
   ~temporary_folder() {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Seconds and memory that compilers need for segnet: the umbrella header alone, a program with one network, and
-train_carvana with all its networks, with the flags that CMake gives to train_carvana in Release.
+"""Seconds and memory that compilers need for segnet: the umbrella headers alone, a program that trains one network,
+for Carvana's and for each published one at full width, and train_carvana with all its networks, with the flags that
+CMake gives to train_carvana in Release.
 
     benchmarks/compile_time.py [--quick] [--compilers g++ clang++] [--json FILE]
 
@@ -19,7 +20,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUDGET_S = 90  # for train_carvana with four sizes
+TRAIN_CARVANA_BUDGET_S = 90  # with four sizes
+PUBLISHED_BUDGET_S = 60
 
 ONE_NETWORK = """#include <segnet/carvana.hpp>
 using namespace segnet;
@@ -33,13 +35,35 @@ int main() {{
 }}
 """
 
+# As published: full width, the papers' image sizes and numbers of classes.
+PUBLISHED = ("segnet_vgg16<360, 480, 11>", "segnet_basic<360, 480, 11>", "fcn_32s<500, 500, 21>",
+             "fcn_16s<500, 500, 21>", "fcn_8s<500, 500, 21>", "deconvnet<21>", "unet<572, 572, 2>",
+             "unet_same<512, 512, 2>")
+
+PUBLISHED_NETWORK = """#include <segnet/segmentation.hpp>
+using namespace segnet;
+int main() {{
+  network<{definition}> net;
+  training_options how{{.epochs = 1, .optimizer = sgd{{}}, .folder = "run"}};
+  trainer run(net, how, class_task{{}});
+  constexpr int height = decltype(net)::input_shape.h, width = decltype(net)::input_shape.w;
+  const picture_source streets = street_source(1, 0, 1, 480, 360);
+  loader training(streets, {{.height = height, .width = width, .labels = true}});
+  loader validation(streets, {{.height = height, .width = width, .labels = true}});
+  run.run(training, validation);
+}}
+"""
+
 
 def sources():
-    """Name and text of each translation unit; no text: the program itself."""
-    yield "umbrella header", "#include <segnet/carvana.hpp>\nint main() {}\n"
+    """Name, text and budget of each translation unit; no text: train_carvana itself."""
+    for umbrella in ("carvana", "segmentation"):
+        yield f"{umbrella}.hpp alone", f"#include <segnet/{umbrella}.hpp>\nint main() {{}}\n", None
     for variant in ("7_2_7_1", "6_2_6_1", "lite"):
-        yield f"one network, {variant.replace('_', '-')} at 256x256", ONE_NETWORK.format(variant=variant)
-    yield "train_carvana, 4 sizes x 3 variants", None
+        yield f"one network, {variant.replace('_', '-')} at 256x256", ONE_NETWORK.format(variant=variant), None
+    for definition in PUBLISHED:
+        yield f"one network, {definition}", PUBLISHED_NETWORK.format(definition=definition), PUBLISHED_BUDGET_S
+    yield "train_carvana, 4 sizes x 3 variants", None, TRAIN_CARVANA_BUDGET_S
 
 
 def train_carvana_command(compiler, folder):
@@ -84,12 +108,12 @@ def main():
         for compiler in compilers[:1] if args.quick else compilers:
             folder = pathlib.Path(temporary) / pathlib.Path(compiler).name
             command, train_carvana = train_carvana_command(compiler, folder)
-            for name, text in list(sources())[:1] if args.quick else sources():
+            for name, text, budget in list(sources())[:1] if args.quick else sources():
                 source = train_carvana
                 if text is not None:
                     source = folder / "source.cpp"
                     source.write_text(text)
-                result = {"compiler": compiler, "source": name, "budget_s": BUDGET_S if text is None else None,
+                result = {"compiler": compiler, "source": name, "budget_s": budget,
                           **measure([*command, "-o", folder / "object.o", "-c", source])}
                 results.append(result)
                 print(f"| {compiler} | {name} | {result['seconds']:.1f} | {result['processor_seconds']:.1f} "

@@ -7,6 +7,8 @@
 #include "prove_plans.hpp"
 
 #include <catch2/catch.hpp>
+#include <memory>
+#include <string_view>
 
 using namespace segnet;
 using namespace segnet::test;

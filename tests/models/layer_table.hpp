@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The layers of a definition as a paper's table has them.
+// The layers of a network as summary() prints them, for comparison with a paper's table.
 #pragma once
 
-#include <segnet/network/network.hpp>
+#include <segnet/network/summary.hpp>
 
-#include <memory>
+#include <map>
 #include <ostream>
+#include <sstream>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 namespace segnet::test {
@@ -22,22 +22,24 @@ struct table_row {
   }
 };
 
-/// The layers that tables list, in order: not batch-norm, ReLU, dropout and the final activation, which must
-/// have the shape of what they read.
+/// The lines of summary() that papers' tables list, in order: not batch-norm, ReLU, dropout and the final
+/// activation, which must have the shape of what they read.
 template <class Definition>
 std::vector<table_row> layer_table() {
-  const auto g = std::make_unique<decltype(Definition::build().finish())>(Definition::build().finish());
+  std::istringstream text(summary<network<Definition>>());
   std::vector<table_row> rows;
-  if (!g->valid()) return rows;
-  for (int id = 1; id < g->nodes.size(); ++id) {
-    const graph_node& node = g->nodes[id];
-    bool listed = true;
-    g->visit(id, [&](const auto& l) {
-      const std::string_view type = l.type_name;
-      listed = type != "batch_norm" && type != "relu" && type != "dropout" && type != "softmax";
-    });
-    if (listed || node.dims != g->nodes[node.inputs[0]].dims)
-      rows.push_back({std::string(node.label.view()), node.dims});
+  std::map<std::string, shape> shapes;
+  for (std::string line; std::getline(text, line) && !line.empty();) {
+    std::istringstream words(line);
+    std::string label, type, parameters, reads;
+    shape output;
+    char comma;
+    words >> label >> type >> output.h >> comma >> output.w >> comma >> output.c >> parameters >> reads;
+    if (parameters.empty()) continue;  // the head of the table
+    shapes[label] = output;
+    if (type == "input") continue;
+    const bool listed = type != "batch_norm" && type != "relu" && type != "dropout" && type != "softmax";
+    if (listed || output != shapes[reads]) rows.push_back({label, output});
   }
   return rows;
 }

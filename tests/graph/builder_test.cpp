@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <string>
+#include <type_traits>
 
 using namespace segnet;
 
@@ -36,9 +37,26 @@ static_assert(built.nodes[4].dims == shape{12, 20, 7});
 static_assert(built.output_shape() == shape{12, 20, 12});
 static_assert(built.inputs_of(5).list[0] == shape{12, 20, 5} &&
               built.inputs_of(5).list[1] == shape{12, 20, 7});
-// Cutting the spare room off changes nothing.
-static_assert(built.fitted<6>().output_shape() == shape{12, 20, 12});
-static_assert(sizeof(built.fitted<6>()) * 20 < sizeof(built));
+// Cutting off the spare room and the layer types that are not there changes nothing else.
+constexpr auto kinds = built.kinds();
+static_assert(kinds.size() == 4);  // conv2d, max_pool, upsample, concat
+constexpr auto small = built.fitted<6, kinds[0], kinds[1], kinds[2], kinds[3]>();
+static_assert(small.output_shape() == shape{12, 20, 12});
+static_assert(std::is_same_v<decltype(small), const graph<6, conv2d, max_pool, upsample, concat>>);
+static_assert(sizeof(small) * 20 < sizeof(built));
+constexpr bool same_layers() {
+  bool same = true;
+  for (int i = 1; i < built.nodes.size(); ++i)
+    small.visit(i, [&](const auto& l) {
+      built.visit(i, [&](const auto& original) {
+        same = same && std::is_same_v<decltype(l), decltype(original)>;
+        if constexpr (requires { l.channels, original.channels; })
+          same = same && l.channels == original.channels;
+      });
+    });
+  return same;
+}
+static_assert(same_layers());
 
 template <class Build>
 graph_mistake mistake(Build build) {

@@ -5,6 +5,10 @@
 #include <segnet/core/name.hpp>
 #include <segnet/graph/layer.hpp>
 
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -74,12 +78,28 @@ struct graph {
     return in;
   }
 
-  /// The same graph with room for no more than `N` nodes.
-  template <int N>
-  constexpr graph<N, Layers...> fitted() const {
-    graph<N, Layers...> small;
+  /// The layer types that the graph has, as ascending indices into Layers.
+  constexpr fixed_vector<int, static_cast<int>(sizeof...(Layers))> kinds() const {
+    fixed_vector<int, static_cast<int>(sizeof...(Layers))> found;
+    int kind = 0;
+    const auto add = [&](const auto& list) {
+      if (list.size() > 0) found.push_back(kind);
+      ++kind;
+    };
+    std::apply([&](const auto&... lists) { (add(lists), ...); }, layers);
+    return found;
+  }
+
+  /// The same graph with room for no more than `N` nodes and with the layer types `Kinds`, which kinds()
+  /// lists: what the other types need is then never compiled.
+  template <int N, int... Kinds>
+  constexpr auto fitted() const {
+    graph<N, std::tuple_element_t<static_cast<std::size_t>(Kinds), std::tuple<Layers...>>...> small;
     small.nodes.assign(nodes);
-    fit_layers(small.layers, std::index_sequence_for<Layers...>{});
+    for (graph_node& n : small.nodes)
+      if (n.kind >= 0) n.kind = place_of(n.kind, {Kinds...});
+    fit_layers(small.layers, std::index_sequence<static_cast<std::size_t>(Kinds)...>{},
+               std::make_index_sequence<sizeof...(Kinds)>{});
     small.output = output;
     small.mistake = mistake;
     return small;
@@ -96,9 +116,12 @@ struct graph {
   }
 
  private:
-  template <class Small, std::size_t... I>
-  constexpr void fit_layers(Small& small, std::index_sequence<I...>) const {
-    (std::get<I>(small).assign(std::get<I>(layers)), ...);
+  static constexpr int place_of(int kind, std::initializer_list<int> kinds) {
+    return static_cast<int>(std::find(kinds.begin(), kinds.end(), kind) - kinds.begin());
+  }
+  template <class Small, std::size_t... From, std::size_t... To>
+  constexpr void fit_layers(Small& small, std::index_sequence<From...>, std::index_sequence<To...>) const {
+    (std::get<To>(small).assign(std::get<From>(layers)), ...);
   }
   template <class F, std::size_t... I>
   constexpr void visit_kinds(const graph_node& n, F& f, std::index_sequence<I...>) const {

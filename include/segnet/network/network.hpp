@@ -60,8 +60,18 @@ struct compiled {
   static constexpr auto built = checked_definition<Def>();
   static constexpr int nodes = built.nodes.size();
 
-  static constexpr auto training = training_graph(built).template fitted<nodes>();
-  static constexpr auto inference = inference_graph(built).template fitted<nodes>();
+  static constexpr auto kinds = built.kinds();
+
+  /// As the program keeps it: a network without transposed convolutions does not compile theirs.
+  template <class Graph>
+  static constexpr auto fitted(const Graph& g) {
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return g.template fitted<nodes, kinds[static_cast<int>(I)]...>();
+    }
+    (std::make_index_sequence<static_cast<std::size_t>(kinds.size())>{});
+  }
+  static constexpr auto training = fitted(training_graph(built));
+  static constexpr auto inference = fitted(inference_graph(built));
 
   static constexpr auto full_training_plan =
       make_schedule<Backend>(training, {.training = true, .scalar_bytes = sizeof(scalar)});

@@ -25,8 +25,8 @@ static_assert(voc<32>::parameter_count == common + 64 * 64 * 21);
 static_assert(voc<16>::parameter_count == common + x2 + conv(1, 512, 21) + 32 * 32 * 21);
 static_assert(voc<8>::parameter_count ==
               common + x2 + conv(1, 512, 21) + x2 + conv(1, 256, 21) + 16 * 16 * 21);
-// The published 134.5 M count kernels from each class to each in the last upsampling, which are 0 for good
-// between different ones.
+// The published net's 134.5 M count kernels from each class to each in the last upsampling, which are 0 for
+// good between different ones.
 static_assert(voc<8>::parameter_count + 16 * 16 * 21 * 20 == 134'489'759);
 static_assert(voc<8>::output_shape == shape{500, 500, 21});
 

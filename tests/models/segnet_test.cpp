@@ -21,7 +21,7 @@ constexpr std::size_t decoder =                                            //
     conv(3, 128, 128) + norm(128) + conv(3, 128, 64) + norm(64) +          // 128, 64
     conv(3, 64, 64) + norm(64) + conv(3, 64, 12);                          // 64, classes
 static_assert(full::trainable_count == vgg16_convolutions + vgg16_norms + decoder);
-static_assert(full::trainable_count == 29'449'932);  // the paper: 29.5 M
+static_assert(full::trainable_count == 29'449'932);  // known as 29.5 M
 static_assert(full::output_shape == shape{360, 480, 12});
 
 using basic = network<segnet_basic<360, 480, 11>>;

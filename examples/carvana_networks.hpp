@@ -7,6 +7,8 @@
 #include <segnet/models/carvana.hpp>
 #include <segnet/network/checkpoint_header.hpp>
 
+#include "listed.hpp"
+
 #include <carvana_build.hpp>
 #include <cstddef>
 #include <string>
@@ -30,18 +32,13 @@ constexpr auto definition() {
 }
 
 [[noreturn]] inline void refuse(std::string_view variant, int size) {
-  const auto list = [](const auto& items, const char* separator, auto text_of) {
-    std::string text;
-    for (const auto& item : items) text += (text.empty() ? "" : separator) + text_of(item);
-    return text;
-  };
   const auto as_is = [](std::string_view text) { return std::string(text); };
   const auto number = [](int value) { return std::to_string(value); };
   throw segnet::argument_error(
       "no network " + std::string(variant) + " for " + std::to_string(size) + "x" + std::to_string(size) +
-      " pixels in this program: it was built with " + list(carvana_build::variants, ", ", as_is) + " at " +
-      list(carvana_build::sizes, ", ", number) + ". Configure it with cmake -DSEGNET_CARVANA_SIZES=\"" +
-      list(carvana_build::sizes, ";", number) +
+      " pixels in this program: it was built with " + listed(carvana_build::variants, ", ", as_is) + " at " +
+      listed(carvana_build::sizes, ", ", number) + ". Configure it with cmake -DSEGNET_CARVANA_SIZES=\"" +
+      listed(carvana_build::sizes, ";", number) +
       ";SIZE\" or "
       "-DSEGNET_CARVANA_VARIANTS=\"7-2-7-1;6-2-6-1;lite\" (all that exist) and build again; "
       "sizes are divisible by 128");

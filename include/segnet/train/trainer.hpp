@@ -2,6 +2,7 @@
 // Trains a segmentation network: epochs of steps, validation, checkpoints, early stopping, resuming.
 #pragma once
 
+#include <segnet/core/random.hpp>
 #include <segnet/data/loader.hpp>
 #include <segnet/network/checkpoint.hpp>
 #include <segnet/train/interrupt.hpp>
@@ -172,9 +173,11 @@ class trainer {
   batch_result add_gradient(const batch& images, bool accumulate, double scale) {
     // A momentum of 0.99 would still remember the initial statistics after hundreds of steps: the window
     // grows with the run instead, until it is as long as the layers ask for.
-    const auto seen = static_cast<double>(static_cast<std::int64_t>(state_.epoch) * batches_ + state_.batch);
+    const std::int64_t number = static_cast<std::int64_t>(state_.epoch) * batches_ + state_.batch;
+    const auto seen = static_cast<double>(number);
+    const std::uint64_t key = random_stream{options_.seed, static_cast<std::uint64_t>(number)}();
     const auto logits = net_.forward({images.images.data(), images.count, Network::input_shape},
-                                     (1 + seen) / (10 + seen), static_cast<std::uint64_t>(seen));
+                                     (1 + seen) / (10 + seen), key);
     const batch_result found = task_.add_loss(images, logits, scale);
     net_.backward(accumulate);
     return found;

@@ -19,6 +19,7 @@ struct training_options {
   learning_rate_schedule schedule{};
   any_optimizer optimizer = adam{};
   int patience = 0;                ///< stop after so many epochs without a better validation score; 0: never
+  std::uint64_t seed = 0;          ///< of the layers' random numbers (dropout)
   std::filesystem::path folder{};  ///< takes best.safetensors and last.safetensors; must exist
   /// Seconds between two of last.safetensors, which holds two (SGD) or three (Adam) times the weights.
   double save_interval = 60;

@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Trains a network to tell classes apart: on generated streets, on a folder in CamVid's layout, or on the
 // Kaggle Carvana set as two classes.
-#include <segnet/data/camvid.hpp>
-#include <segnet/data/carvana_dataset.hpp>
-#include <segnet/data/label_picture.hpp>
-#include <segnet/data/labelled_dataset.hpp>
 #include <segnet/data/mirrored_border.hpp>
-#include <segnet/data/street.hpp>
 #include <segnet/io/file.hpp>
-#include <segnet/loss/class_weights.hpp>
-#include <segnet/metrics/class_report.hpp>
-#include <segnet/train/class_task.hpp>
+#include <segnet/segmentation.hpp>
 
 #include "segmentation_networks.hpp"
 #include "training_run.hpp"
@@ -280,7 +273,7 @@ void complete(options& o) {
   const bool adam_used = o.optimizer == "adam";
   if (o.size.empty()) o.size = segmentation::to_text(segmentation_build::sizes.front());
   if (o.epochs == 0) o.epochs = o.data.empty() ? 10 : 40;
-  if (o.rate == 0) o.rate = adam_used ? 1e-3 : 0.05;
+  if (o.rate == 0) o.rate = adam_used ? 2e-3 : 0.05;
   if (o.weight_decay < 0) o.weight_decay = adam_used ? 0 : 5e-4;
 }
 
@@ -318,7 +311,7 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"adam", "sgd"}));
     app.add_option("--lr", o.rate, "highest learning rate")
         ->check(CLI::PositiveNumber)
-        ->default_str("0.001 for adam, 0.05 for sgd");
+        ->default_str("0.002 for adam, 0.05 for sgd");
     app.add_option("--momentum", o.momentum, "of sgd")->check(CLI::Range(0.0, 1.0));
     app.add_option("--weight-decay", o.weight_decay, "decoupled with adam, L2 with sgd")
         ->check(CLI::NonNegativeNumber)

@@ -88,7 +88,7 @@ def segnet_vgg16(m, x, classes, width):
 
 
 def segnet_basic(m, x, classes, width):
-    x = F.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
+    x = F.local_response_norm(x, 5, 1e-4 * 255 * 255, 0.75, 1.0)
     kept = []
     for level in range(1, 5):
         x = F.relu(m.bn(f"bn{level}", m.conv(f"conv{level}", x, width, 7)))

@@ -43,7 +43,9 @@ struct segnet_basic {
   static constexpr auto build() {
     constexpr conv2d seven = caffe_conv2d(Width, 7);
     graph_builder g;
-    value x = g("norm", local_response_norm{.size = 5, .alpha = 1e-4, .beta = 0.75}, g.input({H, W, 3}));
+    // The published alpha, 1e-4, is for images in [0, 255]: of images in [0, 1] it would change nothing.
+    value x = g("norm", local_response_norm{.size = 5, .alpha = 1e-4 * 255 * 255, .beta = 0.75},
+                g.input({H, W, 3}));
     std::array<value, 5> pooled{};
     std::array<shape, 5> before{};
     for (std::size_t level = 1; level <= 4; ++level) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <numeric>
 #include <segnet/data/loader.hpp>
+#include <segnet/data/mirrored_border.hpp>
 #include <thread>
 
 #include "../temporary_folder.hpp"
@@ -183,6 +184,29 @@ TEST_CASE("Masks serve as labels of two classes", "[data]") {
   loader l(masks_as_labels(numbers.source(4)), o);
   const auto labels = take(l, 1)[0].labels;
   for (std::size_t p = 0; p < labels.size(); ++p) REQUIRE(labels[p] == (p % 12 < 6 ? 1 : 0));
+}
+
+TEST_CASE("A mirrored border goes on beyond the edges, without labels", "[data]") {
+  picture_source one{1,
+                     [](int) {
+                       labelled_photo pair{image(3, 2, 3), image(3, 2, 1)};
+                       for (std::size_t i = 0; i < 18; ++i) pair.photo.data[i] = static_cast<std::uint8_t>(i);
+                       for (std::size_t i = 0; i < 6; ++i) pair.mask.data[i] = static_cast<std::uint8_t>(i);
+                       return pair;
+                     },
+                     [](int) { return "one"; }};
+  const labelled_photo seen = with_mirrored_border(one, 2, 3, 5, 7).read(0);
+  REQUIRE(seen.photo.width == 7);
+  REQUIRE(seen.photo.height == 5);
+  // Rows 0 to 4 are those of y = -1 to 3, columns 0 to 6 those of x = -2 to 4.
+  const int rows[] = {1, 0, 1, 0, 1}, columns[] = {2, 1, 0, 1, 2, 1, 0};
+  for (int y = 0; y < 5; ++y)
+    for (int x = 0; x < 7; ++x) {
+      CHECK(*seen.photo.at(x, y) == 3 * (3 * rows[y] + columns[x]));
+      const bool inside = y >= 1 && y < 3 && x >= 2 && x < 5;
+      CHECK(*seen.mask.at(x, y) == (inside ? 3 * (y - 1) + x - 2 : 255));
+    }
+  CHECK_THROWS_WITH(with_mirrored_border(one, 2, 3, 5, 2), Catch::Contains("2x3") && Catch::Contains("5x2"));
 }
 
 TEST_CASE("Every epoch shows each picture once, in an order of its own", "[data]") {

@@ -7,8 +7,8 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
-#include <initializer_list>
 #include <string>
+#include <vector>
 
 #if __has_include(<sys/wait.h>)
 #include <sys/wait.h>
@@ -40,7 +40,7 @@ inline bool has_program(const std::string& name) {
 }
 
 /// What the program printed goes through files in `folder`.
-inline program_run run_program(const std::string& name, std::initializer_list<std::string> arguments,
+inline program_run run_program(const std::string& name, const std::vector<std::string>& arguments,
                                const temporary_folder& folder) {
   std::string command = quoted((std::filesystem::path(SEGNET_PROGRAM_DIR) / name).string());
   for (const std::string& argument : arguments) command += " " + quoted(argument);
@@ -54,5 +54,30 @@ inline program_run run_program(const std::string& name, std::initializer_list<st
   run.err = text_of(folder / ".stderr");
   return run;
 }
+
+/// Runs it in the background until `file` is there, then sends it SIGTERM; returns its exit code.
+inline int interrupt_program(const std::string& name, const std::vector<std::string>& arguments,
+                             const std::filesystem::path& file) {
+  std::string command = quoted((std::filesystem::path(SEGNET_PROGRAM_DIR) / name).string());
+  for (const std::string& argument : arguments) command += " " + quoted(argument);
+  command += " > /dev/null 2>&1 & run=$!; while kill -0 $run 2> /dev/null && [ ! -e " +
+             quoted(file.string()) + " ]; do sleep 0.01; done; kill $run; wait $run";
+  const int status = std::system(command.c_str());
+#ifdef WEXITSTATUS
+  return WEXITSTATUS(status);
+#else
+  return status;
+#endif
+}
+
+/// Another current folder for as long as it lives.
+struct folder_change {
+  explicit folder_change(const std::filesystem::path& to) : from(std::filesystem::current_path()) {
+    std::filesystem::current_path(to);
+  }
+  folder_change(const folder_change&) = delete;
+  ~folder_change() { std::filesystem::current_path(from); }
+  std::filesystem::path from;
+};
 
 }  // namespace segnet_test

@@ -5,12 +5,13 @@
 #include "program.hpp"
 
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
 using namespace segnet;
+using segnet_test::folder_change;
 using segnet_test::has_program;
+using segnet_test::interrupt_program;
 using segnet_test::program_run;
 using segnet_test::run_program;
 using segnet_test::temporary_folder;
@@ -19,13 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* program = "train_carvana";
-
-struct folder_change {
-  explicit folder_change(const fs::path& to) : from(fs::current_path()) { fs::current_path(to); }
-  folder_change(const folder_change&) = delete;
-  ~folder_change() { fs::current_path(from); }
-  fs::path from;
-};
 
 /// Two generated cars on disk, 16 views each: one is trained on, one held out.
 struct fixture {
@@ -76,13 +70,11 @@ TEST_CASE("train_carvana resumes with the options that it was started with", "[e
   const fs::path whole = f.folder / "whole", part = f.folder / "part";
   REQUIRE(f.train("6", whole).exit_code == 0);
   // Interrupted once the first epoch has left its checkpoint, in one of the other five.
-  const std::string command =
-      "'" + (fs::path(SEGNET_PROGRAM_DIR) / program).string() + "' --data '" + f.data.string() +
-      "' --variant lite --epochs 6 --val-fraction 0.5 --patience 9 --threads 2 --out '" + part.string() +
-      "' > /dev/null 2>&1 & run=$!; while kill -0 $run 2> /dev/null && [ ! -e '" +
-      (part / "best.safetensors").string() + "' ]; do sleep 0.01; done; kill $run; wait $run";
-  const int status = std::system(command.c_str());
-  REQUIRE(WEXITSTATUS(status) == 130);
+  REQUIRE(
+      interrupt_program(program,
+                        {"--data", f.data.string(), "--variant", "lite", "--epochs", "6", "--val-fraction",
+                         "0.5", "--patience", "9", "--threads", "2", "--out", part.string()},
+                        part / "best.safetensors") == 130);
   const std::string last = (part / "last.safetensors").string();
   const program_run other = run_program(program, {"--resume", last, "--batch", "4"}, f.folder);
   CHECK(other.exit_code == 2);

@@ -76,6 +76,7 @@ struct setup {
   bool interrupt_validation = false;
   bool boundary_weighted = false;
   schedule_kind schedule = schedule_kind::one_cycle;
+  std::uint64_t seed = 0;
 
   template <class Network = net_t>
   training_result run(std::vector<epoch_report<>>* reports = nullptr, double scale_weights = 1) const {
@@ -86,6 +87,7 @@ struct setup {
     how.schedule.kind = schedule;
     how.schedule.peak = rate;
     how.patience = patience;
+    how.seed = seed;
     how.folder = out;
     how.save_interval = save_interval;
     how.progress = nullptr;
@@ -189,6 +191,13 @@ TEST_CASE("dropout differs between batches, and a resumed run goes on with the s
   const auto straight = random_keys;
   CHECK(straight.size() == 16);
   CHECK(std::set(straight.begin(), straight.end()).size() == 16);
+
+  // Another seed, other numbers.
+  const folder other("other_dropout");
+  random_keys.clear();
+  setup{.out = other.path, .epochs = 1, .accumulate = 3, .seed = 1}.run<network<dropping>>();
+  REQUIRE(random_keys.size() == 8);
+  for (const auto key : random_keys) CHECK(std::count(straight.begin(), straight.end(), key) == 0);
 
   random_keys.clear();
   setup first{.out = parts.path, .epochs = 2, .accumulate = 3, .interrupt_at_step = 4};

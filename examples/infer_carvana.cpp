@@ -89,7 +89,7 @@ std::vector<job> jobs_for_folder(const options& o) {
 void segment_one(segmenter& segment, const image& photo, const job& to, const options& o, double threshold) {
   const std::vector<float> probability = segment.probability(photo, o.tta);
   const image mask = to_mask(probability, photo.width, photo.height, threshold);
-  if (to.mask.has_parent_path()) fs::create_directories(to.mask.parent_path());
+  if (to.mask.has_parent_path()) create_folder(to.mask.parent_path());
   write_png(to.mask, mask);
   if (o.overlay) write_png(to.stem.string() + "_overlay.png", overlay(photo, mask));
   if (o.probability)

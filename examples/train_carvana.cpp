@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Trains a network to cut cars out of studio photographs: on generated ones, or on the Kaggle Carvana set.
 #include <segnet/carvana.hpp>
+#include <segnet/io/file.hpp>
 
 #include "carvana_networks.hpp"
 #include "training_run.hpp"
@@ -54,7 +55,7 @@ training_run::pictures find_pictures(const options& o) {
 
 /// Masks and overlays of a few pictures that training never saw.
 void show_some(segmenter& segment, const picture_source& source, const fs::path& folder) {
-  fs::create_directories(folder);
+  create_folder(folder);
   const int count = std::min(8, source.size);
   for (int i = 0; i < count; ++i) {
     // Spread over the cars and, since a car's views follow one another, over the views.
@@ -96,7 +97,7 @@ int train(options o) {
     show_some(segment, source.validation, o.out / "unseen");
     std::printf("masks and overlays of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
   };
-  return training_run::run<network_t>(o, source, mask_task{.boundary_weighted = o.boundary_weight == "on"},
+  return training_run::run<network_t>(self, o, source, mask_task{.boundary_weighted = o.boundary_weight == "on"},
                                       adam{}, metadata, curves, finish);
 }
 

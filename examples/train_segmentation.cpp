@@ -102,6 +102,8 @@ std::vector<double> median_weights(const class_pictures& source, shape input, co
                             .cache_bytes = 0});
   class_counts counts(source.classes());
   for (int i = 0; i < all.size(); ++i) counts.add(all.next().labels);
+  if (std::ranges::all_of(counts.pixels(), [](std::uint64_t pixels) { return pixels == 0; }))
+    throw file_error(o.data, "--weights median: all pixels of the pictures to train with are ignored");
   return median_frequency_weights(counts);
 }
 
@@ -141,7 +143,7 @@ std::vector<std::uint8_t> photographs_of(const batch& b, shape input, shape outp
 findings evaluate(loader& validation, const class_pictures& source, shape input, shape output,
                   const fs::path& folder,
                   const std::function<void(const batch&, std::span<std::uint8_t>)>& predict) {
-  fs::create_directories(folder);
+  create_folder(folder);
   findings found{confusion_matrix(source.classes()), boundary_f1(source.classes())};
   const int pictures = validation.size(), shown = std::min(8, pictures);
   const shape labels{output.h, output.w, 1}, photo{output.h, output.w, 3};
@@ -265,7 +267,7 @@ int train(options o, class_pictures source, segmentation::size size) {
                  training_run::training_bytes(network_t::memory, o, optimizer), step, result);
     std::printf("classes of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
   };
-  return training_run::run<network_t>(o, source, class_task{.weights = o.class_weights}, optimizer,
+  return training_run::run<network_t>(self, o, source, class_task{.weights = o.class_weights}, optimizer,
                                       metadata_of(o, source, input), curves, finish);
 }
 

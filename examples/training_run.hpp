@@ -4,6 +4,7 @@
 #pragma once
 
 #include <segnet/data/loader.hpp>
+#include <segnet/io/file.hpp>
 #include <segnet/io/tensorboard.hpp>
 #include <segnet/memory/machine_memory.hpp>
 #include <segnet/network/checkpoint.hpp>
@@ -83,7 +84,7 @@ inline void add_options(CLI::App& app, options& o, const program& self) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--threads", o.threads, "0: as many as the machine has; results do not depend on it")
       ->check(CLI::Range(0, 1024));
-  app.add_option("--seed", o.seed, "of weights, order and augmentation");
+  app.add_option("--seed", o.seed, "of weights, order, augmentation and dropout");
   app.add_option("--out", o.out, "folder for checkpoints, curves (TensorBoard) and pictures")
       ->type_name("DIR")
       ->default_str("runs/" + std::string(self.folder) + "-N");
@@ -92,8 +93,8 @@ inline void add_options(CLI::App& app, options& o, const program& self) {
 }
 
 template <class Options>
-nlohmann::json to_json(const Options& o) {
-  nlohmann::json json{{"data", o.data.string()}};
+nlohmann::json to_json(const Options& o, const program& self) {
+  nlohmann::json json{{"program", self.name}, {"data", o.data.string()}};
   Options::each(o, [&](const char* name, const auto& value) { json[name] = value; });
   return json;
 }
@@ -107,7 +108,10 @@ void take_options(Options& o, const CLI::App& app, const program& self) {
     throw file_error(o.resume, "was not written by " + std::string(self.name) +
                                    ": a run is resumed from its last.safetensors");
   try {
-    const nlohmann::json stored = nlohmann::json::parse(found->second), asked = to_json(o);
+    const nlohmann::json stored = nlohmann::json::parse(found->second), asked = to_json(o, self);
+    // Earlier files do not say which program wrote them.
+    if (const auto writer = stored.value("program", std::string(self.name)); writer != self.name)
+      throw file_error(o.resume, "was written by " + writer + ", expected a run of " + self.name);
     const auto given = [&](const std::string& key) {
       const CLI::Option* const option = app.get_option_no_throw("--" + key);
       return option != nullptr && option->count() > 0;
@@ -225,12 +229,15 @@ inline std::size_t plan_memory(const memory_plan& plan, shape input, const optio
 /// `curves(event_writer&, const epoch_report<Task>&)`; at the end, with the best weights,
 /// `finish(network&, const training_result&, loader& validation)`. Returns the program's exit code.
 template <class Network, class Options, class Task, class Curves, class Finish>
-int run(const Options& o, const pictures& source, const Task& task, const any_optimizer& optimizer,
+int run(const program& self, const Options& o, const pictures& source, const Task& task, const any_optimizer& optimizer,
         checkpoint_metadata metadata, Curves curves, Finish finish) {
   const shape input = Network::input_shape;
+  if (source.train.size < o.batch)  // the loader would have no whole batch
+    throw argument_error("--batch: found " + std::to_string(o.batch) + ", but there are only " +
+                         std::to_string(source.train.size) + " pictures to train with: " + source.description);
   const std::size_t budget = plan_memory(Network::memory, input, o, source, optimizer);
   Network net({.batch = o.batch, .threads = o.threads});
-  fs::create_directories(o.out);
+  create_folder(o.out);
 
   training_options how{.epochs = o.epochs,
                        .accumulate = o.accumulate,
@@ -239,7 +246,7 @@ int run(const Options& o, const pictures& source, const Task& task, const any_op
                        .seed = o.seed,
                        .folder = o.out,
                        .metadata = std::move(metadata)};
-  how.metadata[options_key] = to_json(o).dump();
+  how.metadata[options_key] = to_json(o, self).dump();
   how.schedule.kind = parse_schedule(o.schedule);
   how.schedule.peak = o.rate;
 

@@ -36,6 +36,17 @@ TEST_CASE("atomic_write creates and replaces a file and leaves nothing beside it
   CHECK(entries(folder.path()) == 1);
 }
 
+TEST_CASE("create_folder makes what is missing, and names what stands in the way", "[io]") {
+  const temporary_folder folder;
+  create_folder(folder / "a" / "b");
+  create_folder(folder / "a" / "b");
+  CHECK(fs::is_directory(folder / "a" / "b"));
+  atomic_write(folder / "file", [](file_sink& sink) { sink.write("x"); });
+  CHECK_THROWS_AS(create_folder(folder / "file"), file_error);
+  CHECK_THROWS_WITH(create_folder(folder / "file" / "c"),
+                    Catch::Contains((folder / "file" / "c").string() + ": could not be created: "));
+}
+
 TEST_CASE("atomic_write keeps the old file when the writer throws", "[io]") {
   const temporary_folder folder;
   const auto path = folder / "a.bin";

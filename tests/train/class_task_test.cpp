@@ -180,6 +180,22 @@ TEST_CASE("an output smaller than the input is compared with the centre of the l
   CHECK(reports.back().validation.global_accuracy > 1.3 * most_frequent(reports.back().validation.counts));
 }
 
+TEST_CASE("validation pictures without a label are refused", "[train]") {
+  const temporary_folder folder;
+  network<small_net<11>> net({.batch = 4, .threads = 1});
+  net.initialise(1);
+  picture_source unlabelled = streets(16, 4);
+  unlabelled.read = [read = unlabelled.read](int i) {
+    labelled_photo pair = read(i);
+    std::ranges::fill(pair.mask.data, ignored_label);
+    return pair;
+  };
+  loader training(streets(0, 4), load), validation(unlabelled, load);
+  trainer run(net, {.epochs = 1, .folder = folder.path(), .progress = nullptr}, class_task{});
+  CHECK_THROWS_WITH(run.run(training, validation),
+                    Catch::Contains("validation pictures") && Catch::Contains("255"));
+}
+
 TEST_CASE("a loader of masks is refused where classes are learned, and the reverse", "[train]") {
   const temporary_folder folder;
   network<small_net<2>> net({.batch = 4, .threads = 1});

@@ -25,7 +25,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 namespace segnet {
@@ -96,11 +95,8 @@ inline void write_street_dataset(const std::filesystem::path& folder, std::uint6
                                  int validation, int width, int height) {
   for (int scene = 0; scene < train + validation; ++scene) {
     const std::string part = scene < train ? "train" : "val";
-    for (const std::string& name : {part, part + "annot"}) {
-      std::error_code problem;
-      std::filesystem::create_directories(folder / name, problem);
-      if (problem) throw file_error(folder / name, "cannot be created: " + problem.message());
-    }
+    create_folder(folder / part);
+    create_folder(folder / (part + "annot"));
     const labelled_photo street = render_street(seed, scene, width, height);
     char name[40];
     std::snprintf(name, sizeof name, "street%05d.png", scene);

@@ -15,6 +15,7 @@
 #include <segnet/data/synthetic/shading.hpp>
 #include <segnet/data/synthetic/studio.hpp>
 #include <segnet/data/synthetic/vec3.hpp>
+#include <segnet/io/file.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -24,7 +25,6 @@
 #include <filesystem>
 #include <numbers>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace segnet {
@@ -226,11 +226,7 @@ inline picture_source synthetic_source(std::uint64_t seed, int first_car, int ca
 /// as JPEG, masks as PNG; car ids are "synthetic0000" and so on. Throws file_error.
 inline void write_synthetic_dataset(const std::filesystem::path& folder, std::uint64_t seed, int cars,
                                     int width, int height, const synthetic_car_options& options = {}) {
-  for (const char* part : {"train", "train_masks"}) {
-    std::error_code problem;
-    std::filesystem::create_directories(folder / part, problem);
-    if (problem) throw file_error(folder / part, "cannot be created: " + problem.message());
-  }
+  for (const char* part : {"train", "train_masks"}) create_folder(folder / part);
   for (int car = 0; car < cars; ++car)
     for (int view = 1; view <= synthetic_views; ++view) {
       const labelled_photo pair = render_synthetic_car(seed, car, view, width, height, options);

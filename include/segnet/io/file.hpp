@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Writing a file so that a reader, a crash or a full disk never meets half of it: the bytes go to a
-// temporary file in the same folder, which then takes the target's name in one step.
+// Creating folders, and writing a file so that a reader, a crash or a full disk never meets half of it: the
+// bytes go to a temporary file in the same folder, which then takes the target's name in one step.
 #pragma once
 
 #include <segnet/core/error.hpp>
@@ -27,6 +27,13 @@
 #endif
 
 namespace segnet {
+
+/// Creates a folder, and those above it, where there is none. Throws file_error.
+inline void create_folder(const std::filesystem::path& path) {
+  std::error_code problem;
+  std::filesystem::create_directories(path, problem);
+  if (problem) throw file_error(path, "could not be created: " + problem.message());
+}
 
 /// What atomic_write promises after it returns: `synced` data survive a power cut (one fsync, milliseconds:
 /// for checkpoints), `renamed` data survive the process's end (for many small files, such as masks).

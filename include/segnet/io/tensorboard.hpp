@@ -5,6 +5,7 @@
 
 #include <segnet/core/error.hpp>
 #include <segnet/io/crc32c.hpp>
+#include <segnet/io/file.hpp>
 
 #include <cerrno>
 #include <chrono>
@@ -51,9 +52,7 @@ inline std::string tensorboard_record(std::string_view event) {
 class event_writer {
  public:
   explicit event_writer(const std::filesystem::path& folder) {
-    std::error_code problem;
-    std::filesystem::create_directories(folder, problem);
-    if (problem) throw file_error(folder, "could not be created: " + problem.message());
+    create_folder(folder);
     // TensorBoard reads files of one folder in the order of their names.
     const auto started = std::to_string(static_cast<std::int64_t>(now()));
     for (int attempt = 0; attempt < 1000 && file_ == nullptr; ++attempt) {

@@ -83,7 +83,11 @@ class class_task::runner {
     highest_classes(net_.backend(), output, predicted);
     counts_.add(predicted, seen_labels(b));
   }
+  /// Throws error where no pixel had a label.
   scores validation_scores() const {
+    if (counts_.pixels() == 0)
+      throw error("class_task: all pixels of the validation pictures have the label " +
+                  std::to_string(task_.loss.ignore) + " (ignored): nothing tells which epoch is the best");
     return {counts_.mean_iou(), counts_.global_accuracy(), counts_.mean_accuracy(), counts_};
   }
 

@@ -2,6 +2,7 @@
 // Cuts the cars out of photographs with a trained network.
 #include <segnet/data/carvana_dataset.hpp>
 #include <segnet/data/overlay.hpp>
+#include <segnet/io/file.hpp>
 #include <segnet/train/progress.hpp>
 
 #include "carvana_checkpoint.hpp"

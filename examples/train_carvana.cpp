@@ -97,8 +97,9 @@ int train(options o) {
     show_some(segment, source.validation, o.out / "unseen");
     std::printf("masks and overlays of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
   };
-  return training_run::run<network_t>(self, o, source, mask_task{.boundary_weighted = o.boundary_weight == "on"},
-                                      adam{}, metadata, curves, finish);
+  return training_run::run<network_t>(self, o, source,
+                                      mask_task{.boundary_weighted = o.boundary_weight == "on"}, adam{},
+                                      metadata, curves, finish);
 }
 
 }  // namespace

@@ -229,12 +229,13 @@ inline std::size_t plan_memory(const memory_plan& plan, shape input, const optio
 /// `curves(event_writer&, const epoch_report<Task>&)`; at the end, with the best weights,
 /// `finish(network&, const training_result&, loader& validation)`. Returns the program's exit code.
 template <class Network, class Options, class Task, class Curves, class Finish>
-int run(const program& self, const Options& o, const pictures& source, const Task& task, const any_optimizer& optimizer,
-        checkpoint_metadata metadata, Curves curves, Finish finish) {
+int run(const program& self, const Options& o, const pictures& source, const Task& task,
+        const any_optimizer& optimizer, checkpoint_metadata metadata, Curves curves, Finish finish) {
   const shape input = Network::input_shape;
   if (source.train.size < o.batch)  // the loader would have no whole batch
     throw argument_error("--batch: found " + std::to_string(o.batch) + ", but there are only " +
-                         std::to_string(source.train.size) + " pictures to train with: " + source.description);
+                         std::to_string(source.train.size) +
+                         " pictures to train with: " + source.description);
   const std::size_t budget = plan_memory(Network::memory, input, o, source, optimizer);
   Network net({.batch = o.batch, .threads = o.threads});
   create_folder(o.out);

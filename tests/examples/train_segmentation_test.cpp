@@ -143,7 +143,8 @@ TEST_CASE("train_segmentation resumes as if it had never stopped", "[examples]")
   if (has_program("train_carvana")) {
     const program_run foreign = run_program("train_carvana", {"--resume", last}, folder);
     CHECK(foreign.exit_code == 1);
-    CHECK_THAT(foreign.err, Catch::Contains("was written by train_segmentation, expected a run of train_carvana"));
+    CHECK_THAT(foreign.err,
+               Catch::Contains("was written by train_segmentation, expected a run of train_carvana"));
   }
   const program_run other = run_program(program, {"--resume", last, "--optimizer", "sgd"}, folder);
   CHECK(other.exit_code == 2);
@@ -181,8 +182,9 @@ TEST_CASE("train_segmentation's messages", "[examples]") {
   refused({"--data", (folder / "three").string()}, "classes.txt", 1);
   refused({"--scenes", "4", "--out", (folder / "few").string()},
           "--batch: found 8, but there are only 3 pictures to train with");
-  refused({"--scenes", "10", "--batch", "2", "--out", (folder / "three" / "train" / "street00000.png").string()},
-          "street00000.png: could not be created", 1);
+  refused(
+      {"--scenes", "10", "--batch", "2", "--out", (folder / "three" / "train" / "street00000.png").string()},
+      "street00000.png: could not be created", 1);
   write_street_dataset(folder / "unknown", 3, 2, 1, 32, 24);
   for (const char* name : {"street00000.png", "street00001.png"})
     write_png(folder / "unknown" / "trainannot" / name, image(32, 24, 1, ignored_label));

@@ -37,7 +37,7 @@ std::vector<T> evaluate_unfused(Network& net, const std::vector<T>& images, int 
   aligned_buffer<T> shared(plan->scratch.shared + 1), threads((plan->scratch.per_thread + 64) * 8);
   std::vector<const T*> tensors(static_cast<std::size_t>(table->entries.size()));
   detail::locate<T>(*table, net.parameters().data(), net.statistics().data(), tensors);
-  const detail::run_memory<T> memory{.arena = arena.data(),
+  const detail::run_memory<T, T> memory{.arena = arena.data(),
                                      .input = images.data(),
                                      .tensors = tensors.data(),
                                      .scratch = {shared.data(), threads.data(), plan->scratch.per_thread}};

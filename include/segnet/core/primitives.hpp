@@ -47,16 +47,16 @@ struct conv2d_source {
 /// ones and zeros. Where `pooled` is given, the maximum of each 2 x 2 pixels goes there, [batch][out_h / 2]
 /// [out_w / 2][out_channels]; the output's height and width must be even then. Where `mean` and `variance`
 /// are given, each channel's over all pixels of the batch go there, the variance biased; not together with a
-/// pooling.
-template <class T>
+/// pooling. P is the type of values per channel.
+template <class T, class P = T>
 struct conv2d_epilogue {
-  const T* scale = nullptr;
-  const T* bias = nullptr;
+  const P* scale = nullptr;
+  const P* bias = nullptr;
   activation act = activation::none;
   T* pooled = nullptr;
   bool pools_first = false;  ///< before the activation instead of after it
-  T* mean = nullptr;
-  T* variance = nullptr;
+  P* mean = nullptr;
+  P* variance = nullptr;
 
   constexpr bool is_empty() const {
     return scale == nullptr && bias == nullptr && act == activation::none && pooled == nullptr &&

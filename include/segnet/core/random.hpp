@@ -14,7 +14,7 @@
 namespace segnet {
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection with full avalanche.
-constexpr std::uint64_t mix64(std::uint64_t x) {
+SEGNET_HD constexpr std::uint64_t mix64(std::uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
   return x ^ (x >> 31);
@@ -26,19 +26,19 @@ class random_stream {
  public:
   using result_type = std::uint64_t;
 
-  constexpr random_stream(std::initializer_list<std::uint64_t> keys) {
+  SEGNET_HD constexpr random_stream(std::initializer_list<std::uint64_t> keys) {
     for (std::uint64_t key : keys)
       state_ = mix64(state_ + 0x9e3779b97f4a7c15ULL + mix64(key + 0x632be59bd9b4e019ULL));
   }
 
   static constexpr result_type min() { return 0; }
   static constexpr result_type max() { return std::numeric_limits<result_type>::max(); }
-  constexpr result_type operator()() { return mix64(state_ += 0x9e3779b97f4a7c15ULL); }
+  SEGNET_HD constexpr result_type operator()() { return mix64(state_ += 0x9e3779b97f4a7c15ULL); }
 
   /// Uniform in [0, 1), 53 random bits.
-  constexpr double uniform() { return static_cast<double>((*this)() >> 11) * 0x1.0p-53; }
+  SEGNET_HD constexpr double uniform() { return static_cast<double>((*this)() >> 11) * 0x1.0p-53; }
   /// Uniform in [low, high).
-  constexpr double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  SEGNET_HD constexpr double uniform(double low, double high) { return low + (high - low) * uniform(); }
   /// Uniform in {0, ..., n - 1}; n > 0.
   constexpr int below(int n) { return static_cast<int>(uniform() * n); }
   /// True with probability p.

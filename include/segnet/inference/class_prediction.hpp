@@ -18,17 +18,23 @@ template <class N>
 concept class_network = N::input_shape.c == 3 && N::output_shape.c >= 2 && N::output_shape.c <= 255 &&
                         N::output_shape.h <= N::input_shape.h&& N::output_shape.w <= N::input_shape.w;
 
-/// The class of the highest value (the first of equals) for each pixel; `to` has one place for each.
+/// The class of the highest value (the first of equals) for each pixel; `to` has one place for each. On the
+/// threads of a backend that has some.
 template <class Backend>
-void highest_classes(Backend& backend, tensor_view<const typename Backend::scalar> values,
+void highest_classes([[maybe_unused]] Backend& backend,
+                     tensor_view<const typename Backend::parameter_scalar> values,
                      std::span<std::uint8_t> to) {
   const auto classes = static_cast<std::size_t>(values.dims.c);
-  backend.parallel_for(values.rows(), 4096, [=](std::size_t begin, std::size_t end, int) {
+  const auto part = [=](std::size_t begin, std::size_t end, int) {
     for (std::size_t i = begin; i < end; ++i) {
       const auto* const first = values.data + i * classes;
       to[i] = static_cast<std::uint8_t>(std::max_element(first, first + classes) - first);
     }
-  });
+  };
+  if constexpr (Backend::on_device)
+    part(0, values.rows(), 0);
+  else
+    backend.parallel_for(values.rows(), 4096, part);
 }
 
 /// Of images of `size` (channels do not matter) with one value per pixel the centre of size `part`; where

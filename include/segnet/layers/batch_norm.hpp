@@ -64,7 +64,7 @@ struct batch_norm {
 
   template <class Backend>
   void forward(const forward_context<Backend>& ctx) const {
-    using T = typename Backend::scalar;
+    using T = typename Backend::parameter_scalar;
     const auto& x = ctx.inputs[0];
     const auto& p = ctx.parameters;
     if (!ctx.training)

@@ -2,6 +2,7 @@
 // What a layer's forward() and backward() are handed: views into memory that the plan laid out.
 #pragma once
 
+#include <segnet/core/random_key.hpp>
 #include <segnet/core/tensor_view.hpp>
 #include <segnet/graph/layer.hpp>
 
@@ -13,27 +14,30 @@
 namespace segnet {
 
 /// What both passes see. `parameters` follow the order of the layer's parameter_specs; in inference they may
-/// lie in a file's pages, of any alignment.
+/// lie in a file's pages, of any alignment. Activations are a backend's `scalar`s, while everything with one
+/// value per channel or weight is a `parameter_scalar`: where activations are stored in 16 bits, these are
+/// not. Pointers are the backend's: those of a card may only be handed to its primitives.
 template <class Backend>
 struct layer_context {
   using scalar = typename Backend::scalar;
+  using parameter_scalar = typename Backend::parameter_scalar;
 
   Backend* backend = nullptr;
   int batch = 0;
   bool training = false;      ///< batch statistics instead of running ones
   double momentum_limit = 1;  ///< of running statistics; below 1 in a run's first steps
   /// For random numbers: differs between layers and calls of network::forward(), is the same in backward().
-  std::uint64_t random_key = 0;
+  segnet::random_key random_key;
   std::array<tensor_view<const scalar>, max_inputs> inputs{};
   int input_count = 0;
   std::span<const shape> input_shapes;  ///< of the same inputs, as out_shape() takes them
-  std::array<const scalar*, max_layer_parameters> parameters{};
+  std::array<const parameter_scalar*, max_layer_parameters> parameters{};
   // What forward() keeps; null where no backward() will follow: in inference, and in training for a layer
   // through which no gradient flows to any parameter. The bytes are there, too, where another layer reads
   // them: that one finds them at `source_saved_bytes`.
   std::uint8_t* saved_bytes = nullptr;               ///< saved_size::bytes_per_image for each image
   const std::uint8_t* source_saved_bytes = nullptr;  ///< those of the layer's saved_source
-  scalar* saved = nullptr;                           ///< saved_size::elements
+  parameter_scalar* saved = nullptr;                 ///< saved_size::elements
   scalar* workspace = nullptr;                       ///< layer_workspace::per_image for each image
   segnet::scratch<scalar> scratch;
 };
@@ -43,15 +47,16 @@ struct layer_context {
 template <class Backend>
 struct forward_context : layer_context<Backend> {
   using scalar = typename Backend::scalar;
+  using parameter_scalar = typename Backend::parameter_scalar;
   tensor_view<scalar> output;
-  std::array<scalar*, max_layer_parameters> statistics{};
+  std::array<parameter_scalar*, max_layer_parameters> statistics{};
   // One value per output channel; null unless a batch-norm was folded into this layer.
-  const scalar* scale = nullptr;
-  const scalar* shift = nullptr;  ///< the layer's own bias is part of it
-  scalar* pooled = nullptr;       ///< a second output, where a pooling was fused into this layer
+  const parameter_scalar* scale = nullptr;
+  const parameter_scalar* shift = nullptr;  ///< the layer's own bias is part of it
+  scalar* pooled = nullptr;                 ///< a second output, where a pooling was fused into this layer
   // Of each channel of the output over the batch, the variance biased; null unless the next layer asks.
-  scalar* mean = nullptr;
-  scalar* variance = nullptr;
+  parameter_scalar* mean = nullptr;
+  parameter_scalar* variance = nullptr;
   bool statistics_given = false;  ///< `saved` starts with those of the input, whose layer has written them
 };
 
@@ -62,11 +67,12 @@ struct forward_context : layer_context<Backend> {
 template <class Backend>
 struct backward_context : layer_context<Backend> {
   using scalar = typename Backend::scalar;
+  using parameter_scalar = typename Backend::parameter_scalar;
   tensor_view<const scalar> output;
   tensor_view<const scalar> output_gradient;
   std::array<tensor_view<scalar>, max_inputs> input_gradients{};
   std::array<bool, max_inputs> accumulate{};
-  std::array<scalar*, max_layer_parameters> parameter_gradients{};
+  std::array<parameter_scalar*, max_layer_parameters> parameter_gradients{};
   bool accumulate_parameters = false;
 };
 

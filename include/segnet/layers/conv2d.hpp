@@ -117,13 +117,13 @@ struct conv2d {
   void forward(const forward_context<Backend>& ctx) const {
     using T = typename Backend::scalar;
     const auto [g, from] = read<T>(ctx);
-    conv2d_epilogue<T> finish{.scale = ctx.scale,
-                              .bias = ctx.shift,
-                              .act = act,
-                              .pooled = ctx.pooled,
-                              .pools_first = pools_first,
-                              .mean = ctx.mean,
-                              .variance = ctx.variance};
+    conv2d_epilogue<T, typename Backend::parameter_scalar> finish{.scale = ctx.scale,
+                                                                  .bias = ctx.shift,
+                                                                  .act = act,
+                                                                  .pooled = ctx.pooled,
+                                                                  .pools_first = pools_first,
+                                                                  .mean = ctx.mean,
+                                                                  .variance = ctx.variance};
     if (ctx.scale == nullptr && bias) finish.bias = ctx.parameters[1];
     ctx.backend->conv2d_forward(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
                                 ctx.parameters[0], finish, ctx.output.data, ctx.scratch);

@@ -109,10 +109,12 @@ struct transposed_conv2d {
   template <class Backend>
   void forward(const forward_context<Backend>& ctx) const {
     using T = typename Backend::scalar;
+    using P = typename Backend::parameter_scalar;
     const conv2d_geometry g = geometry(ctx.input_shapes);
-    conv2d_epilogue<T> finish{.scale = ctx.scale, .bias = ctx.shift, .act = act};
+    conv2d_epilogue<T, P> finish{.scale = ctx.scale, .bias = ctx.shift, .act = act};
     if (ctx.scale == nullptr && bias) finish.bias = ctx.parameters[1];
-    const T *x = ctx.inputs[0].data, *weight = ctx.parameters[0];
+    const T* const x = ctx.inputs[0].data;
+    const P* const weight = ctx.parameters[0];
     if (per_channel)
       ctx.backend->depthwise_transposed_forward(g, ctx.batch, x, weight, finish, ctx.output.data,
                                                 ctx.scratch);
@@ -123,9 +125,11 @@ struct transposed_conv2d {
   template <class Backend>
   void backward(const backward_context<Backend>& ctx) const {
     using T = typename Backend::scalar;
+    using P = typename Backend::parameter_scalar;
     const conv2d_geometry g = geometry(ctx.input_shapes);
     Backend& backend = *ctx.backend;
-    const T *x = ctx.inputs[0].data, *weight = ctx.parameters[0], *dy = ctx.output_gradient.data;
+    const T *x = ctx.inputs[0].data, *dy = ctx.output_gradient.data;
+    const P* const weight = ctx.parameters[0];
     if (act == activation::relu) {
       backend.relu_backward(ctx.output_gradient.size(), ctx.output.data, dy, ctx.workspace, false);
       dy = ctx.workspace;
@@ -133,7 +137,8 @@ struct transposed_conv2d {
     if (bias)
       backend.channel_sums(ctx.output_gradient.rows(), channels, dy, ctx.parameter_gradients[1],
                            ctx.accumulate_parameters, ctx.scratch);
-    T *const dweight = ctx.parameter_gradients[0], *const dx = ctx.input_gradients[0].data;
+    P* const dweight = ctx.parameter_gradients[0];
+    T* const dx = ctx.input_gradients[0].data;
     if (per_channel) {
       backend.depthwise_transposed_backward_weights(g, ctx.batch, x, dy, dweight, ctx.accumulate_parameters);
       if (dx != nullptr)

@@ -111,7 +111,7 @@ template <class Network>
 void load_vgg16(const safetensors_file& file, Network& net, vgg16_weights_options how = {}) {
   static_assert(detail::starts_with_vgg16(Network::training_graph()),
                 "load_vgg16: the network's first layer is not vgg16()'s conv1_1");
-  using T = typename Network::scalar;
+  using T = typename Network::parameter_scalar;
   const auto& g = Network::training_graph();
   const bool batch_norm = file.find("features.1.running_mean") != nullptr;
   const auto names = vgg16_pytorch_names(batch_norm);

@@ -77,13 +77,18 @@ inline bool all_finite(std::span<const float> values) {
   return largest < exponent;
 }
 
-/// The same on all threads: this is the first touch of a mapped file's pages.
+/// The same on all threads of a backend that has some: this is the first touch of a mapped file's pages.
 template <class Backend>
-bool all_finite(Backend& backend, std::span<const float> values) {
-  constexpr std::size_t grain = std::size_t{1} << 17;
-  return backend.template parallel_sum<1>(values.size(), grain, [values](std::size_t begin, std::size_t end) {
-    return std::array<double, 1>{all_finite(values.subspan(begin, end - begin)) ? 0.0 : 1.0};
-  })[0] == 0.0;
+bool all_finite([[maybe_unused]] Backend& backend, std::span<const float> values) {
+  if constexpr (Backend::on_device) {
+    return all_finite(values);
+  } else {
+    constexpr std::size_t grain = std::size_t{1} << 17;
+    const auto count = [values](std::size_t begin, std::size_t end) {
+      return std::array<double, 1>{all_finite(values.subspan(begin, end - begin)) ? 0.0 : 1.0};
+    };
+    return backend.template parallel_sum<1>(values.size(), grain, count)[0] == 0.0;
+  }
 }
 
 /// What is wrong with a tensor that a network wants of a file: missing, of another shape or type, or not
@@ -157,7 +162,7 @@ struct checkpoint_weights {
 template <class Network>
 void save_checkpoint(const std::filesystem::path& path, Network& net, const checkpoint_metadata& metadata,
                      std::vector<stored_tensor> more = {}) {
-  static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
+  static_assert(std::is_same_v<typename Network::parameter_scalar, float>, "checkpoints hold single precision");
   if (!net.for_training())
     throw argument_error("save_checkpoint: a network made for inference has no weights of its own");
   std::vector<stored_tensor> tensors;
@@ -177,7 +182,7 @@ void save_checkpoint(const std::filesystem::path& path, Network& net, const chec
 /// differ or a value is not finite.
 template <class Network>
 void load_checkpoint(const safetensors_file& file, Network& net) {
-  static_assert(std::is_same_v<typename Network::scalar, float>, "checkpoints hold single precision");
+  static_assert(std::is_same_v<typename Network::parameter_scalar, float>, "checkpoints hold single precision");
   const auto& g = Network::training_graph();
   const auto& table = Network::parameter_table();
   detail::check_tensors(file, detail::expected_tensors(g, table), [&](std::span<const float> values) {

@@ -2,7 +2,6 @@
 // Runs a schedule: for each step, the layer's function over views into the arena. Nothing here allocates.
 #pragma once
 
-#include <segnet/core/random.hpp>
 #include <segnet/graph/schedule.hpp>
 #include <segnet/layers/context.hpp>
 #include <segnet/network/parameters.hpp>
@@ -15,15 +14,15 @@
 namespace segnet::detail {
 
 /// What a run needs besides the schedule.
-template <class T>
+template <class T, class P>
 struct run_memory {
   std::byte* arena = nullptr;
   const T* input = nullptr;           ///< the caller's images
-  const T* const* tensors = nullptr;  ///< where each entry of the parameter table lies
-  T* gradients = nullptr;             ///< flat; training only, as what follows
-  T* statistics = nullptr;            ///< flat, the running statistics among `tensors`
-  T* saved = nullptr;
-  const T* folded = nullptr;  ///< the schedule's scales and shifts; inference only
+  const P* const* tensors = nullptr;  ///< where each entry of the parameter table lies
+  P* gradients = nullptr;             ///< flat; training only, as what follows
+  P* statistics = nullptr;            ///< flat, the running statistics among `tensors`
+  P* saved = nullptr;
+  const P* folded = nullptr;  ///< the schedule's scales and shifts; inference only
   segnet::scratch<T> scratch;
   std::uint64_t seed = 0;  ///< of the layers' random numbers
 };
@@ -33,10 +32,11 @@ template <class Backend, class Graph, class Schedule, class Table>
 class executor {
  public:
   using scalar = typename Backend::scalar;
+  using memory = run_memory<scalar, typename Backend::parameter_scalar>;
 
-  executor(Backend& backend, const Graph& g, const Schedule& plan, const Table& table,
-           const run_memory<scalar>& memory, int batch)
-      : backend_(backend), g_(g), plan_(plan), table_(table), memory_(memory), batch_(batch) {}
+  executor(Backend& backend, const Graph& g, const Schedule& plan, const Table& table, const memory& blocks,
+           int batch)
+      : backend_(backend), g_(g), plan_(plan), table_(table), memory_(blocks), batch_(batch) {}
 
   void forward(bool training, double momentum_limit = 1) const {
     for (int i = 0; i < plan_.forward_steps; ++i) {
@@ -138,14 +138,14 @@ class executor {
     ctx.saved = s.saved_elements < 0 ? nullptr : memory_.saved + s.saved_elements;
     ctx.workspace = data(s.workspace);
     ctx.scratch = memory_.scratch;
-    ctx.random_key = random_stream{memory_.seed, static_cast<std::uint64_t>(s.node)}();
+    ctx.random_key = {memory_.seed, static_cast<std::uint64_t>(s.node)};
   }
 
   Backend& backend_;
   const Graph& g_;
   const Schedule& plan_;
   const Table& table_;
-  const run_memory<scalar>& memory_;
+  const memory& memory_;
   int batch_;
 };
 

@@ -138,7 +138,7 @@ class checked_graph {
   std::unique_ptr<parameter_table> table_;
   int batch_;
   Backend backend_{1};
-  run_memory<T> memory_;
+  run_memory<T, T> memory_;
 
  public:
   std::vector<T> input;

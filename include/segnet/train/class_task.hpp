@@ -78,7 +78,7 @@ class class_task::runner {
   }
 
   void start_validation() { counts_ = confusion_matrix(classes, task_.loss.ignore); }
-  void validate(const batch& b, tensor_view<const scalar> output) {
+  void validate(const batch& b, typename Network::images output) {
     const std::span<std::uint8_t> predicted(predicted_.data(), output.rows());
     highest_classes(net_.backend(), output, predicted);
     counts_.add(predicted, seen_labels(b));

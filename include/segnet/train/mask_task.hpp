@@ -69,7 +69,7 @@ class mask_task::runner {
   }
 
   void start_validation() { scores_.clear(); }
-  void validate(const batch& b, tensor_view<const scalar> probabilities) {
+  void validate(const batch& b, typename Network::images probabilities) {
     constexpr std::size_t size = Network::output_shape.size();
     for (std::size_t i = 0; i < static_cast<std::size_t>(b.count); ++i)
       scores_.push_back(

@@ -19,12 +19,32 @@ namespace segnet {
 
 using any_optimizer = std::variant<adam, sgd>;
 
-/// An optimizer with its buffers, of which a checkpoint holds "training.NAME". Adam has two, SGD one.
+namespace detail {
+
+/// What an optimizer remembers, under the names that checkpoints have for it: two buffers of Adam's, one of
+/// SGD's, each as large as the parameters.
+inline std::vector<const char*> optimizer_state_names(const any_optimizer& how) {
+  if (std::holds_alternative<adam>(how)) return {"training.adam.m", "training.adam.v"};
+  return {"training.sgd.velocity"};
+}
+
+/// Throws file_error where the file's run had another optimizer.
+inline void check_optimizer_state(const safetensors_file& file, const any_optimizer& how) {
+  for (const char* name : optimizer_state_names(how))
+    if (file.find(name) == nullptr)
+      throw file_error(file.path(),
+                       "holds no " + std::string(name) + ": the run was started with another optimizer");
+}
+
+}  // namespace detail
+
+/// An optimizer with its buffers.
 template <class T>
 class optimizer_run {
  public:
   optimizer_run(const any_optimizer& how, std::size_t parameters) : how_(how) {
-    for (const char* name : names()) buffers_.push_back({name, aligned_buffer<T>(parameters)});
+    for (const char* name : detail::optimizer_state_names(how))
+      buffers_.push_back({name, aligned_buffer<T>(parameters)});
   }
 
   /// One step of the network's parameters from its gradients, with the multipliers that its layers ask for;
@@ -50,10 +70,7 @@ class optimizer_run {
 
   /// Throws file_error where the file's run had another optimizer.
   void read(const safetensors_file& file) {
-    for (const buffer& b : buffers_)
-      if (file.find(b.name) == nullptr)
-        throw file_error(file.path(),
-                         "holds no " + std::string(b.name) + ": the run was started with another optimizer");
+    detail::check_optimizer_state(file, how_);
     for (buffer& b : buffers_) file.read(b.name, b.values.span());
   }
 
@@ -62,11 +79,6 @@ class optimizer_run {
     const char* name;
     aligned_buffer<T> values;
   };
-
-  std::vector<const char*> names() const {
-    if (std::holds_alternative<adam>(how_)) return {"training.adam.m", "training.adam.v"};
-    return {"training.sgd.velocity"};
-  }
 
   any_optimizer how_;
   std::vector<buffer> buffers_;

@@ -10,8 +10,8 @@
 #include <segnet/train/progress.hpp>
 #include <segnet/train/training_options.hpp>
 #include <segnet/train/training_state.hpp>
+#include <segnet/train/training_step.hpp>
 
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -33,14 +33,11 @@ namespace segnet {
 template <class Network, training_task Task = mask_task>
 class trainer {
  public:
-  using scalar = typename Network::scalar;
-
   /// The network's parameters must be initialised or loaded.
   trainer(Network& net, training_options options, const Task& task = {})
       : net_(net),
         options_(std::move(options)),
-        task_(task, net),
-        optimizer_(options_.optimizer, net.parameters().size()),
+        step_(net, options_.optimizer, task),
         progress_(options_.progress) {
     const auto positive = [](const char* what, int found) {
       if (found < 1)
@@ -67,7 +64,7 @@ class trainer {
   void resume(const safetensors_file& file) {
     const training_state found = training_state::from(file);
     load_checkpoint(file, net_);
-    optimizer_.read(file);
+    step_.read(file);
     state_ = found;
     options_.schedule.state = found.schedule;
   }
@@ -80,6 +77,8 @@ class trainer {
     check_fit("training", training);
     check_fit("validation", validation);
     const interrupt_guard guard;
+    if (&training != source_) waiting_ = nullptr;
+    source_ = &training;
     batches_ = training.batches_per_epoch();
     const int steps_per_epoch = (batches_ + options_.accumulate - 1) / options_.accumulate;
     total_steps_ = static_cast<std::int64_t>(steps_per_epoch) * options_.epochs;
@@ -140,22 +139,31 @@ class trainer {
     step_report done{.epoch = report.epoch, .step = state_.steps + 1, .rate = report.rate};
     int images = 0;
     for (int i = 0; i < group; ++i) {
-      const batch& next = training.next();
-      if (next.epoch != state_.epoch || next.number != state_.batch)
+      const batch& next = waiting_ != nullptr ? *waiting_ : training.next();
+      waiting_ = nullptr;
+      if (next.epoch != state_.epoch || next.number != state_.batch + i)
         throw argument_error("trainer: the training loader gave batch " + std::to_string(next.number) +
                              " of epoch " + std::to_string(next.epoch) + ", the run is at batch " +
-                             std::to_string(state_.batch) + " of epoch " + std::to_string(state_.epoch) +
+                             std::to_string(state_.batch + i) + " of epoch " + std::to_string(state_.epoch) +
                              " (counted from 0): call start() with the loader's options before making it");
-      const batch_result found = add_gradient(next, i > 0, 1.0 / group);
+      step_.add(next, part(i, group, state_.batch + i));
+      images += next.count;
+    }
+    step_.update(report.rate, state_.steps);
+    if constexpr (decltype(step_)::works_ahead) {
+      waiting_ = &training.next();
+      step_.prepare(*waiting_);
+    }
+    const step_outcome outcome = step_.outcome();
+    for (const batch_result& found : outcome.parts) {
       if (!std::isfinite(found.loss)) fail_not_finite("loss", found.loss, done.step);
       done.loss += found.loss / group;
       done.score += found.score / group;
       state_.loss_sum += found.loss;
       state_.score_sum += found.score;
-      ++state_.batch;
-      images += next.count;
     }
-    optimizer_.step(net_, report.rate, state_.steps);
+    state_.batch += group;
+    if (outcome.updated) ++state_.steps;
     if (on_step) on_step(done);
     return images;
   }
@@ -169,18 +177,17 @@ class trainer {
                 "; a lower learning rate may help. " + kept);
   }
 
-  /// Forward, loss and backward of one batch.
-  batch_result add_gradient(const batch& images, bool accumulate, double scale) {
+  /// Part `i` of a step of `group` batches, of which it is number `batch` of the epoch.
+  step_part part(int i, int group, int batch) const {
     // A momentum of 0.99 would still remember the initial statistics after hundreds of steps: the window
     // grows with the run instead, until it is as long as the layers ask for.
-    const std::int64_t number = static_cast<std::int64_t>(state_.epoch) * batches_ + state_.batch;
+    const std::int64_t number = static_cast<std::int64_t>(state_.epoch) * batches_ + batch;
     const auto seen = static_cast<double>(number);
-    const std::uint64_t key = random_stream{options_.seed, static_cast<std::uint64_t>(number)}();
-    const auto logits = net_.forward({images.images.data(), images.count, Network::input_shape},
-                                     (1 + seen) / (10 + seen), key);
-    const batch_result found = task_.add_loss(images, logits, scale);
-    net_.backward(accumulate);
-    return found;
+    return {.first = i == 0,
+            .last = i == group - 1,
+            .parts = group,
+            .momentum_limit = (1 + seen) / (10 + seen),
+            .seed = random_stream{options_.seed, static_cast<std::uint64_t>(number)}()};
   }
 
   /// False, with everything as it was, when Ctrl-C stopped the validation.
@@ -190,7 +197,7 @@ class trainer {
     report.loss = state_.loss_sum / batches_;
     report.score = state_.score_sum / batches_;
     report.rate = options_.schedule.rate(state_.steps - 1, total_steps_);
-    report.validation = task_.validation_scores();
+    report.validation = step_.validation_scores();
     const double score = Task::score(report.validation);
     report.best = score > state_.best_score;
     options_.schedule.on_epoch_end(1.0 - score);
@@ -217,28 +224,16 @@ class trainer {
 
   /// The last step's loss was finite before the step: nothing else has looked at what it made.
   void check_parameters() {
-    if (const double sum = parameter_sum(); !std::isfinite(sum))
+    if (const double sum = step_.parameter_sum(); !std::isfinite(sum))
       fail_not_finite("sum of the parameters", sum, state_.steps);
-  }
-
-  double parameter_sum() {
-    const auto p = net_.parameters();
-    return net_.backend().template parallel_sum<1>(p.size(), 1 << 16,
-                                                   [p](std::size_t begin, std::size_t end) {
-                                                     double sum = 0;
-                                                     for (std::size_t i = begin; i < end; ++i)
-                                                       sum += static_cast<double>(p[i]);
-                                                     return std::array<double, 1>{sum};
-                                                   })[0];
   }
 
   /// Scores the validation pictures at the network's size, with the weights of inference; false after Ctrl-C.
   bool validate(loader& validation) {
-    task_.start_validation();
+    step_.start_validation();
     for (int b = 0; b < validation.batches_per_epoch(); ++b) {
       if (interrupt_guard::requested()) return false;
-      const batch& next = validation.next();
-      task_.validate(next, net_.infer({next.images.data(), next.count, Network::input_shape}));
+      step_.validate(validation.next());
     }
     return true;
   }
@@ -276,7 +271,7 @@ class trainer {
     std::vector<stored_tensor> more;
     if (with_training) {
       metadata[training_state::key] = state_.to_text();
-      optimizer_.append_to(more);
+      step_.append_to(more);
     }
     save_checkpoint(file, net_, metadata, std::move(more));
   }
@@ -296,9 +291,10 @@ class trainer {
   Network& net_;
   training_options options_;
   training_state state_;
-  typename Task::template runner<Network> task_;
-  optimizer_run<scalar> optimizer_;
+  training_step<Network, Task> step_;
   progress_line progress_;
+  loader* source_ = nullptr;
+  const batch* waiting_ = nullptr;  ///< the next of `source_`, already taken from it
   int batches_ = 0;
   std::int64_t total_steps_ = 0;
   clock::time_point saved_;

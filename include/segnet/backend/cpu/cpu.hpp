@@ -29,7 +29,10 @@ namespace segnet {
 template <class T>
 class basic_cpu {
  public:
-  using scalar = T;
+  static constexpr bool on_device = false;  ///< pointers are the program's own
+
+  using scalar = T;            ///< of activations and their gradients
+  using parameter_scalar = T;  ///< of parameters, their gradients, and values per channel
 
   /// 0 threads: as many as the machine has.
   explicit basic_cpu(int threads = 0) : pool_(threads) {}

@@ -128,6 +128,51 @@ TEST_CASE("A loader of labels delivers class numbers", "[data]") {
   CHECK(take(masks, 1)[0].labels.empty());
 }
 
+TEST_CASE("A raw batch becomes the ordinary one by what it says", "[data]") {
+  for (const bool labels : {false, true})
+    for (const bool augmented : {false, true}) {
+      INFO((labels ? "labels" : "masks") << (augmented ? ", augmented" : ""));
+      loader_options o = small();
+      o.labels = labels;
+      if (augmented) o.augment = augment_options{.shift = 0.3, .rotation = 20.0};
+      numbered_source a, b;
+      loader ordinary(labels ? a.labels(10) : a.source(10), o);
+      CHECK_FALSE(ordinary.raw());
+      o.raw = true, o.workers = 3;
+      loader raw(labels ? b.labels(10) : b.source(10), o);
+      CHECK(raw.raw());
+      int changed = 0;
+      for (int n = 0; n < 8; ++n) {
+        const batch& expected = ordinary.next();
+        const batch& found = raw.next();
+        CHECK(found.epoch == expected.epoch);
+        CHECK(found.number == expected.number);
+        CHECK(found.indices == expected.indices);
+        CHECK(expected.pictures.empty());
+        CHECK(expected.changes.empty());
+        CHECK((found.images.empty() && found.masks.empty() && found.labels.empty()));
+        const auto count = static_cast<std::size_t>(found.count);
+        REQUIRE(found.pictures.size() == count * 4 * 96);
+        REQUIRE(found.changes.size() == count);
+        std::vector<float> images(expected.images.size()), masks(count * 96);
+        std::vector<std::uint8_t> classes(expected.labels.size());
+        for (std::size_t i = 0; i < count; ++i) {
+          const std::uint8_t* const picture = found.pictures.data() + 4 * 96 * i;
+          std::vector<float> source(picture, picture + 4 * 96);
+          for (float& value : source) value *= 1.0f / 255.0f;
+          const augmentation& change = found.changes[i];
+          if (!change.warp.is_identity() || !change.colour.is_identity()) ++changed;
+          apply_augmentation(source.data(), 8, 12, change, images.data() + 3 * 96 * i, masks.data() + 96 * i);
+          if (labels) warp_labels(picture + 3, 4, 8, 12, change.warp, classes.data() + 96 * i);
+        }
+        CHECK(images == expected.images);
+        CHECK(classes == expected.labels);
+        if (!labels) CHECK(masks == expected.masks);
+      }
+      CHECK((changed > 0) == augmented);
+    }
+}
+
 TEST_CASE("Labels at another size are class numbers of the source, never between two", "[data]") {
   picture_source two{1,
                      [](int) {

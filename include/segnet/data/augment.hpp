@@ -3,11 +3,11 @@
 // drawn depends on a random_stream alone, so that {seed, epoch, index} gives the same picture on any thread.
 #pragma once
 
+#include <segnet/config.hpp>
 #include <segnet/core/error.hpp>
 #include <segnet/core/label.hpp>
 #include <segnet/core/random.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -55,13 +55,15 @@ inline void check(const augment_options& o) {
 struct affine {
   float xx = 1, xy = 0, x0 = 0;  ///< source x = xx * x + xy * y + x0
   float yx = 0, yy = 1, y0 = 0;  ///< source y = yx * x + yy * y + y0
-  bool is_identity() const { return xx == 1 && xy == 0 && x0 == 0 && yx == 0 && yy == 1 && y0 == 0; }
+  SEGNET_HD bool is_identity() const {
+    return xx == 1 && xy == 0 && x0 == 0 && yx == 0 && yy == 1 && y0 == 0;
+  }
 };
 
 /// Hue in degrees, saturation and value as factors.
 struct colour_change {
   float hue = 0.0f, saturation = 1.0f, value = 1.0f;
-  bool is_identity() const { return hue == 0.0f && saturation == 1.0f && value == 1.0f; }
+  SEGNET_HD bool is_identity() const { return hue == 0.0f && saturation == 1.0f && value == 1.0f; }
 };
 
 struct augmentation {
@@ -70,7 +72,7 @@ struct augmentation {
 };
 
 /// The index that reflect-101 borders put in place of i: ... 2 1 | 0 1 2 ... n-1 | n-2 n-3 ..., for any i.
-constexpr int reflect_101(int i, int n) {
+SEGNET_HD constexpr int reflect_101(int i, int n) {
   if (n == 1) return 0;
   const int period = 2 * (n - 1);
   i %= period;
@@ -124,10 +126,13 @@ inline augmentation draw_augmentation(const augment_options& o, int w, int h, do
 
 /// Turns one colour in [0, 1] through the HSV cone (Smith, "Color gamut transform pairs", 1978). Factors
 /// rather than offsets: grey stays grey and black stays black.
-inline void change_colour(float* rgb, const colour_change& change) {
+SEGNET_HD inline void change_colour(float* rgb, const colour_change& change) {
+  // Those of the standard library are for the host alone.
+  const auto lesser = [](float a, float b) { return b < a ? b : a; };
+  const auto greater = [](float a, float b) { return a < b ? b : a; };
   const float r = rgb[0], g = rgb[1], b = rgb[2];
-  const float high = std::max(r, std::max(g, b)), low = std::min(r, std::min(g, b)), chroma = high - low;
-  const float new_high = std::min(high * change.value, 1.0f);
+  const float high = greater(r, greater(g, b)), low = lesser(r, lesser(g, b)), chroma = high - low;
+  const float new_high = lesser(high * change.value, 1.0f);
   if (chroma <= 1e-6f) {
     rgb[0] = rgb[1] = rgb[2] = new_high;
     return;
@@ -140,15 +145,55 @@ inline void change_colour(float* rgb, const colour_change& change) {
   else
     hue = 4.0f + (r - g) / chroma;
   hue += change.hue / 60.0f + 12.0f;
-  const float new_chroma = std::min(chroma / high * change.saturation, 1.0f) * new_high;
+  const float new_chroma = lesser(chroma / high * change.saturation, 1.0f) * new_high;
   // Each channel is new_high less a share of the chroma that depends on how far its own hue is.
   const auto channel = [&](float offset) {
     float k = offset + hue;
     k -= 6.0f * static_cast<float>(static_cast<int>(k * (1.0f / 6.0f)));
-    return new_high - new_chroma * std::clamp(std::min(k, 4.0f - k), 0.0f, 1.0f);
+    const float share = lesser(k, 4.0f - k);
+    return new_high - new_chroma * (share < 0.0f ? 0.0f : lesser(share, 1.0f));
   };
   rgb[0] = channel(5.0f), rgb[1] = channel(3.0f), rgb[2] = channel(1.0f);
 }
+
+/// Pixel (x, y) of the result: red, green, blue and the mask's coverage to `value`. at(v, u)[c] is channel c
+/// of the source's pixel in row v, column u.
+template <class At>
+SEGNET_HD void augment_pixel(const augmentation& a, bool recolour, int h, int w, int x, int y, const At& at,
+                             float (&value)[4]) {
+  const float sx = a.warp.xx * static_cast<float>(x) + a.warp.xy * static_cast<float>(y) + a.warp.x0;
+  const float sy = a.warp.yx * static_cast<float>(x) + a.warp.yy * static_cast<float>(y) + a.warp.y0;
+  const float left = std::floor(sx), upper = std::floor(sy);
+  const float fx = sx - left, fy = sy - upper;
+  int x0 = static_cast<int>(left), y0 = static_cast<int>(upper), x1 = x0 + 1, y1 = y0 + 1;
+  if (x0 < 0 || x1 >= w) x0 = reflect_101(x0, w), x1 = reflect_101(x1, w);
+  if (y0 < 0 || y1 >= h) y0 = reflect_101(y0, h), y1 = reflect_101(y1, h);
+  const auto p00 = at(y0, x0), p01 = at(y0, x1), p10 = at(y1, x0), p11 = at(y1, x1);
+  const float w00 = (1 - fx) * (1 - fy), w01 = fx * (1 - fy), w10 = (1 - fx) * fy, w11 = fx * fy;
+  for (int c = 0; c < 4; ++c) value[c] = w00 * p00[c] + w01 * p01[c] + w10 * p10[c] + w11 * p11[c];
+  if (recolour) change_colour(value, a.colour);
+}
+
+/// Pixels of four floats.
+struct float_pixels {
+  const float* source;
+  int w;
+  SEGNET_HD const float* operator()(int v, int u) const {
+    return source + 4 * (static_cast<std::ptrdiff_t>(v) * w + u);
+  }
+};
+
+/// The source's pixel (x, y) nearest to the point that the warp shows; it may lie outside.
+struct nearest_tap {
+  int x, y;
+
+  SEGNET_HD nearest_tap(const affine& warp, int to_x, int to_y) {
+    const float sx = warp.xx * static_cast<float>(to_x) + warp.xy * static_cast<float>(to_y) + warp.x0;
+    const float sy = warp.yx * static_cast<float>(to_x) + warp.yy * static_cast<float>(to_y) + warp.y0;
+    x = static_cast<int>(std::floor(sx + 0.5f)), y = static_cast<int>(std::floor(sy + 0.5f));
+  }
+  SEGNET_HD bool inside(int h, int w) const { return x >= 0 && x < w && y >= 0 && y < h; }
+};
 
 /// Warps and recolours one picture. `source` holds h x w pixels of 4 floats in [0, 1]: red, green, blue and
 /// the mask's coverage. They lie together because one interpolation then serves all four, as one vector.
@@ -163,19 +208,8 @@ inline void apply_augmentation(const float* source, int h, int w, const augmenta
   const bool recolour = !a.colour.is_identity();
   for (int y = 0; y < h; ++y) {
     for (int x = 0; x < w; ++x, rgb += 3) {
-      const float sx = a.warp.xx * static_cast<float>(x) + a.warp.xy * static_cast<float>(y) + a.warp.x0;
-      const float sy = a.warp.yx * static_cast<float>(x) + a.warp.yy * static_cast<float>(y) + a.warp.y0;
-      const float left = std::floor(sx), upper = std::floor(sy);
-      const float fx = sx - left, fy = sy - upper;
-      int x0 = static_cast<int>(left), y0 = static_cast<int>(upper), x1 = x0 + 1, y1 = y0 + 1;
-      if (x0 < 0 || x1 >= w) x0 = reflect_101(x0, w), x1 = reflect_101(x1, w);
-      if (y0 < 0 || y1 >= h) y0 = reflect_101(y0, h), y1 = reflect_101(y1, h);
-      const auto at = [&](int v, int u) { return source + 4 * (static_cast<std::ptrdiff_t>(v) * w + u); };
-      const float *p00 = at(y0, x0), *p01 = at(y0, x1), *p10 = at(y1, x0), *p11 = at(y1, x1);
-      const float w00 = (1 - fx) * (1 - fy), w01 = fx * (1 - fy), w10 = (1 - fx) * fy, w11 = fx * fy;
       float value[4];
-      for (int c = 0; c < 4; ++c) value[c] = w00 * p00[c] + w01 * p01[c] + w10 * p10[c] + w11 * p11[c];
-      if (recolour) change_colour(value, a.colour);
+      augment_pixel(a, recolour, h, w, x, y, float_pixels{source, w}, value);
       rgb[0] = value[0], rgb[1] = value[1], rgb[2] = value[2];
       if (mask) *mask++ = value[3];
     }
@@ -190,11 +224,9 @@ inline void warp_labels(const std::uint8_t* source, std::ptrdiff_t stride, int h
                         std::uint8_t* labels) {
   for (int y = 0; y < h; ++y)
     for (int x = 0; x < w; ++x) {
-      const float sx = warp.xx * static_cast<float>(x) + warp.xy * static_cast<float>(y) + warp.x0;
-      const float sy = warp.yx * static_cast<float>(x) + warp.yy * static_cast<float>(y) + warp.y0;
-      const int u = static_cast<int>(std::floor(sx + 0.5f)), v = static_cast<int>(std::floor(sy + 0.5f));
-      const bool inside = u >= 0 && u < w && v >= 0 && v < h;
-      *labels++ = inside ? source[(static_cast<std::ptrdiff_t>(v) * w + u) * stride] : ignored_label;
+      const nearest_tap t(warp, x, y);
+      *labels++ =
+          t.inside(h, w) ? source[(static_cast<std::ptrdiff_t>(t.y) * w + t.x) * stride] : ignored_label;
     }
 }
 

@@ -33,13 +33,20 @@ struct batch {
   /// count x height x width class numbers, ignored_label where none is known. A loader of labels fills these
   /// and leaves the masks empty; any other does the reverse.
   std::vector<std::uint8_t> labels;
+  /// A raw loader fills these instead: count x height x width x 4 bytes, red, green, blue and the mask (255 =
+  /// covered) or the label, and what apply_augmentation() and warp_labels() would do to each picture.
+  std::vector<std::uint8_t> pictures;
+  std::vector<augmentation> changes;
   std::vector<int> indices;  ///< which picture of the source each one is
 };
 
 struct loader_options {
   int height = 128, width = 128;  ///< the network's input size
   int batch_size = 8;
-  bool labels = false;     ///< the source's masks hold class numbers: fill batch::labels, not batch::masks
+  bool labels = false;  ///< the source's masks hold class numbers: fill batch::labels, not batch::masks
+  /// The pictures' bytes and what would change them, for a device that does the rest: batch::pictures and
+  /// batch::changes instead of the others.
+  bool raw = false;
   bool shuffle = true;     ///< a new order in every epoch; off for validation
   bool drop_last = false;  ///< leave out an epoch's last batch when it is incomplete
   std::optional<augment_options> augment = std::nullopt;  ///< none for validation
@@ -96,6 +103,8 @@ class loader {
   int batch_size() const { return options_.batch_size; }
   /// Do the batches hold labels instead of masks?
   bool labels() const { return options_.labels; }
+  /// Are the batches raw?
+  bool raw() const { return options_.raw; }
   int size() const { return cache_.size(); }
   /// How many of the size() pictures fit the cache's budget.
   int cached_pictures() const { return cache_.capacity(); }
@@ -170,6 +179,11 @@ class loader {
   void set_pictures(batch& b, int count) const {
     const std::size_t pixels =
         shape{options_.height, options_.width, 1}.size() * static_cast<std::size_t>(count);
+    if (options_.raw) {
+      b.pictures.resize(4 * pixels);
+      b.changes.resize(static_cast<std::size_t>(count));
+      return;
+    }
     b.images.resize(3 * pixels);
     if (options_.labels)
       b.labels.resize(pixels);
@@ -199,7 +213,7 @@ class loader {
   /// Threads take single pictures, not batches: the first batch is then ready as soon as it can be.
   void work() {
     small_picture scratch;
-    std::vector<float> source(shape{options_.height, options_.width, 4}.size());
+    std::vector<float> source(options_.raw ? 0 : shape{options_.height, options_.width, 4}.size());
     std::unique_lock lock(mutex_);
     for (;;) {
       const auto batch_is_dealt = [&] {
@@ -232,10 +246,6 @@ class loader {
     const int index = b.indices[static_cast<std::size_t>(i)];
     const small_picture& picture = cache_.get(index, scratch);
     const std::size_t pixels = picture.rgbm.pixels(), offset = pixels * static_cast<std::size_t>(i);
-    for (std::size_t k = 0; k < source.size(); ++k)
-      source[k] = static_cast<float>(picture.rgbm.data[k]) * (1.0f / 255.0f);
-    float* rgb = b.images.data() + 3 * offset;
-    float* mask = options_.labels ? nullptr : b.masks.data() + offset;
     augmentation change;
     if (options_.augment) {
       static constexpr std::uint64_t augment_key = 0xa06;
@@ -243,6 +253,17 @@ class loader {
                                  static_cast<std::uint64_t>(index)};
       change =
           draw_augmentation(*options_.augment, options_.width, options_.height, picture.pixel_aspect, random);
+    }
+    if (options_.raw) {
+      std::ranges::copy(picture.rgbm.data, b.pictures.begin() + static_cast<std::ptrdiff_t>(4 * offset));
+      b.changes[static_cast<std::size_t>(i)] = change;
+      return;
+    }
+    for (std::size_t k = 0; k < source.size(); ++k)
+      source[k] = static_cast<float>(picture.rgbm.data[k]) * (1.0f / 255.0f);
+    float* rgb = b.images.data() + 3 * offset;
+    float* mask = options_.labels ? nullptr : b.masks.data() + offset;
+    if (options_.augment) {
       apply_augmentation(source.data(), options_.height, options_.width, change, rgb, mask);
     } else {
       for (std::size_t p = 0; p < pixels; ++p) {

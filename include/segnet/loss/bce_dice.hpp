@@ -46,24 +46,41 @@ void logistic_run(std::size_t size, const T* logits, T* probabilities, T* softpl
     }
 }
 
-/// The sums that the loss and its gradient are made of, over some pixels.
-struct bce_dice_sums {
+/// What one pixel adds to the sums that the loss and its gradient are made of.
+struct bce_dice_terms {
   enum { w, w_bce, w2pt, w2p, w2t, count };
+  double of[count];
+
+  /// The cross-entropy is max(z, 0) - z t + softplus.
+  template <class T>
+  SEGNET_HD bce_dice_terms(T logit, T target, T probability, T softplus, T pixel_weight) {
+    const T bce = (logit < T(0) ? T(0) : logit) - logit * target + softplus;
+    const auto weight = static_cast<double>(pixel_weight), p = static_cast<double>(probability),
+               t = static_cast<double>(target), weighted_p = weight * weight * p;
+    of[w] = weight;
+    of[w_bce] = weight * static_cast<double>(bce);
+    of[w2pt] = weighted_p * t;
+    of[w2p] = weighted_p;
+    of[w2t] = weight * weight * t;
+  }
+};
+
+/// The sums over some pixels.
+struct bce_dice_sums {
+  static constexpr std::size_t count = bce_dice_terms::count;
   // Side by side, as the compiler may not reorder one sum to fill a vector.
   static constexpr std::size_t lanes = 8;
   double part[count][lanes] = {};
 
-  /// The cross-entropy is max(z, 0) - z t + softplus.
   template <class T>
   void add(std::size_t lane, T logit, T target, T probability, T softplus, T pixel_weight) {
-    const T bce = (logit < T(0) ? T(0) : logit) - logit * target + softplus;
-    const auto weight = static_cast<double>(pixel_weight), p = static_cast<double>(probability),
-               t = static_cast<double>(target), weighted_p = weight * weight * p;
-    part[w][lane] += weight;
-    part[w_bce][lane] += weight * static_cast<double>(bce);
-    part[w2pt][lane] += weighted_p * t;
-    part[w2p][lane] += weighted_p;
-    part[w2t][lane] += weight * weight * t;
+    const bce_dice_terms terms(logit, target, probability, softplus, pixel_weight);
+    using of = bce_dice_terms;
+    part[of::w][lane] += terms.of[of::w];
+    part[of::w_bce][lane] += terms.of[of::w_bce];
+    part[of::w2pt][lane] += terms.of[of::w2pt];
+    part[of::w2p][lane] += terms.of[of::w2p];
+    part[of::w2t][lane] += terms.of[of::w2t];
   }
   std::array<double, count> total() const {
     std::array<double, count> sum{};
@@ -139,18 +156,10 @@ struct bce_dice {
           return sum.total();
         });
 
-    const double normal = static_cast<double>(n) / sums[sums_of::w];  // scales the weights to a mean of 1
-    const double above = 2 * normal * normal * sums[sums_of::w2pt] + smooth;
-    const double below = normal * normal * (sums[sums_of::w2p] + sums[sums_of::w2t]) + smooth;
-    loss_result result{.total = 0, .bce = sums[sums_of::w_bce] / sums[sums_of::w], .dice = above / below};
-    result.total = bce_weight * result.bce + dice_weight * (1 - result.dice);
+    bce_dice_gradient<T> slope{};
+    const loss_result result = finish(n, sums.data(), static_cast<double>(gradient_scale), slope);
     if (gradient.empty()) return result;
 
-    const double scale = static_cast<double>(gradient_scale);
-    const double dice_scale = scale * dice_weight * normal * normal / below;
-    const bce_dice_gradient<T> slope{.bce = static_cast<T>(scale * bce_weight / sums[sums_of::w]),
-                                     .dice = static_cast<T>(dice_scale * result.dice),
-                                     .overlap = static_cast<T>(dice_scale * 2)};
     backend.parallel_for(n, grain, [=](std::size_t begin, std::size_t end, int) {
       if (weights.empty()) {
         for (std::size_t i = begin; i < end; ++i) gradient[i] = slope(gradient[i], targets[i], T(1));
@@ -158,6 +167,25 @@ struct bce_dice {
         for (std::size_t i = begin; i < end; ++i) gradient[i] = slope(gradient[i], targets[i], weights[i]);
       }
     });
+    return result;
+  }
+
+  /// The loss of n pixels from detail::bce_dice_terms' sums over them, and what the gradient at each is made
+  /// of.
+  template <class T>
+  SEGNET_HD loss_result finish(std::size_t n, const double* sums, double gradient_scale,
+                               bce_dice_gradient<T>& slope) const {
+    using terms = detail::bce_dice_terms;
+    const double normal = static_cast<double>(n) / sums[terms::w];  // scales the weights to a mean of 1
+    const double above = 2 * normal * normal * sums[terms::w2pt] + smooth;
+    const double below = normal * normal * (sums[terms::w2p] + sums[terms::w2t]) + smooth;
+    loss_result result{.total = 0, .bce = sums[terms::w_bce] / sums[terms::w], .dice = above / below};
+    result.total = bce_weight * result.bce + dice_weight * (1 - result.dice);
+
+    const double dice_scale = gradient_scale * dice_weight * normal * normal / below;
+    slope = {.bce = static_cast<T>(gradient_scale * bce_weight / sums[terms::w]),
+             .dice = static_cast<T>(dice_scale * result.dice),
+             .overlap = static_cast<T>(dice_scale * 2)};
     return result;
   }
 

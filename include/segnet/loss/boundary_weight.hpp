@@ -2,6 +2,7 @@
 // Loss weights that make the pixels near an outline count more.
 #pragma once
 
+#include <segnet/config.hpp>
 #include <segnet/core/error.hpp>
 #include <segnet/core/tensor_view.hpp>
 
@@ -26,6 +27,9 @@ struct boundary_weight {
   double weight = 3;
   double low = 0.01, high = 0.99;
   int window = 0;  ///< odd; 0: boundary_window(dims)
+
+  /// Whether a window of `seen` pixels with this sum of the mask holds both car and background.
+  SEGNET_HD bool sees_both(double sum, int seen) const { return low * seen < sum && sum < high * seen; }
 
   /// How many doubles of workspace a batch needs.
   static constexpr std::size_t workspace_size(int n, shape dims) {
@@ -94,7 +98,7 @@ struct boundary_weight {
         if (x + reach < w) sum += column(x + reach);
         if (x - reach > 0) sum -= column(x - reach - 1);
         const int seen = rows * (std::min(x + reach, w - 1) - std::max(x - reach, 0) + 1);
-        const bool boundary = low * seen < sum && sum < high * seen;
+        const bool boundary = sees_both(sum, seen);
         out[static_cast<std::ptrdiff_t>(y) * w + x] = boundary ? static_cast<T>(weight) : T(1);
         count += boundary;
       }

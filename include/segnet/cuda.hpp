@@ -6,8 +6,9 @@
 #error "segnet/cuda.hpp needs the headers of CUDA and cuDNN 9: link segnet::cuda, built with SEGNET_CUDA=ON"
 #endif
 
-#include <segnet/backend/cuda/buffer.hpp>
-#include <segnet/backend/cuda/cudnn.hpp>
+#include <segnet/backend/cuda/cuda.hpp>
 #include <segnet/backend/cuda/device.hpp>
 #include <segnet/backend/cuda/error.hpp>
-#include <segnet/backend/cuda/stream.hpp>
+#include <segnet/backend/cuda/precision.hpp>
+#include <segnet/network/device_network.hpp>
+#include <segnet/train/device_step.hpp>

@@ -162,7 +162,8 @@ struct checkpoint_weights {
 template <class Network>
 void save_checkpoint(const std::filesystem::path& path, Network& net, const checkpoint_metadata& metadata,
                      std::vector<stored_tensor> more = {}) {
-  static_assert(std::is_same_v<typename Network::parameter_scalar, float>, "checkpoints hold single precision");
+  static_assert(std::is_same_v<typename Network::parameter_scalar, float>,
+                "checkpoints hold single precision");
   if (!net.for_training())
     throw argument_error("save_checkpoint: a network made for inference has no weights of its own");
   std::vector<stored_tensor> tensors;
@@ -182,7 +183,8 @@ void save_checkpoint(const std::filesystem::path& path, Network& net, const chec
 /// differ or a value is not finite.
 template <class Network>
 void load_checkpoint(const safetensors_file& file, Network& net) {
-  static_assert(std::is_same_v<typename Network::parameter_scalar, float>, "checkpoints hold single precision");
+  static_assert(std::is_same_v<typename Network::parameter_scalar, float>,
+                "checkpoints hold single precision");
   const auto& g = Network::training_graph();
   const auto& table = Network::parameter_table();
   detail::check_tensors(file, detail::expected_tensors(g, table), [&](std::span<const float> values) {

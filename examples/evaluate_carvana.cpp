@@ -26,7 +26,7 @@ struct options {
   std::string split = "val";
   std::optional<double> threshold;
   bool tta = false;
-  int threads = 0;
+  device::options device;
 };
 
 int evaluate(const options& o) {
@@ -35,7 +35,7 @@ int evaluate(const options& o) {
   carvana_dataset found = find_carvana(o.data);
   for (const std::string& note : found.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
 
-  carvana::loaded_network net = carvana::load_network(o.weights, o.threads);
+  carvana::loaded_network net = carvana::load_network(o.weights, o.device);
   std::vector<sample> samples = std::move(found.samples);
   if (o.split == "val") {
     samples = split_by_car(samples, net.header.val_fraction, net.header.split_seed).validation;
@@ -98,7 +98,8 @@ int main(int argc, char** argv) try {
                  "pixels of a higher probability are car [the checkpoint's, mostly 0.5]")
       ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--tta", o.tta, "average over the photograph and its mirror image");
-  app.add_option("--threads", o.threads, "0: as many as the machine has; scores do not depend on it")
+  device::add_options(app, o.device);
+  app.add_option("--threads", o.device.threads, "0: as many as the machine has; scores do not depend on it")
       ->check(CLI::Range(0, 1024));
   try {
     app.parse(argc, argv);

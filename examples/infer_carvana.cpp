@@ -27,7 +27,7 @@ struct options {
   fs::path weights, input, output;
   std::optional<double> threshold;
   bool tta = false, overlay = false, probability = false;
-  int threads = 0;
+  device::options device;
 };
 
 /// A photograph and what is written for it: `mask`, and beside it `stem`_overlay.png and so on.
@@ -158,7 +158,8 @@ int main(int argc, char** argv) try {
   app.add_flag("--tta", o.tta, "average over the photograph and its mirror image; takes twice the time");
   app.add_flag("--overlay", o.overlay, "also write NAME_overlay.png: the mask painted over the photograph");
   app.add_flag("--probability", o.probability, "also write NAME_probability.png: grey, 255 = certainly car");
-  app.add_option("--threads", o.threads, "0: as many as the machine has; masks do not depend on it")
+  device::add_options(app, o.device);
+  app.add_option("--threads", o.device.threads, "0: as many as the machine has; masks do not depend on it")
       ->check(CLI::Range(0, 1024));
   try {
     app.parse(argc, argv);
@@ -169,7 +170,7 @@ int main(int argc, char** argv) try {
   // What can be wrong with the paths shows before a large checkpoint is loaded.
   if (!fs::exists(o.input)) throw file_error(o.input, "no such file or folder");
   const std::vector<job> jobs = fs::is_directory(o.input) ? jobs_for_folder(o) : std::vector{job_for_file(o)};
-  carvana::loaded_network net = carvana::load_network(o.weights, o.threads);
+  carvana::loaded_network net = carvana::load_network(o.weights, o.device);
   const double threshold = o.threshold.value_or(net.header.threshold);
   std::printf("network   %s, threshold %g\n", net.description.c_str(), threshold);
   return segment_all(net.segment, jobs, o, threshold) == 0 ? 0 : 1;

@@ -68,9 +68,9 @@ void show_some(segmenter& segment, const picture_source& source, const fs::path&
   }
 }
 
-template <class Definition>
-int train(options o) {
-  using network_t = network<Definition>;
+template <class Definition, class Backend>
+int train(options o, const network_options& with) {
+  using network_t = network<Definition, Backend>;
   const training_run::pictures source = find_pictures(o);
   training_run::remember_pictures(o, source);
   std::printf("network   carvana %s, %dx%d, %s parameters\n", o.variant.c_str(), o.size, o.size,
@@ -97,7 +97,7 @@ int train(options o) {
     show_some(segment, source.validation, o.out / "unseen");
     std::printf("masks and overlays of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
   };
-  return training_run::run<network_t>(self, o, source,
+  return training_run::run<network_t>(self, o, with, source,
                                       mask_task{.boundary_weighted = o.boundary_weight == "on"}, adam{},
                                       metadata, curves, finish);
 }
@@ -134,7 +134,11 @@ int main(int argc, char** argv) {
     training_run::add_options(app, o, self);
     if (const auto code = training_run::parse(app, o, self, argc, argv)) return *code;
     if (o.epochs == 0) o.epochs = o.data.empty() ? 6 : 40;
-    return carvana::with_network(
-        o.variant, o.size, [&](auto definition) { return train<typename decltype(definition)::type>(o); });
+    return carvana::with_network(o.variant, o.size, [&]<class Definition>(std::type_identity<Definition>) {
+      return device::with_backend(
+          o.device, [&]<class Backend>(std::type_identity<Backend>, const network_options& with) {
+            return train<Definition, Backend>(o, with);
+          });
+    });
   });
 }

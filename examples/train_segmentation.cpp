@@ -98,7 +98,7 @@ std::vector<double> median_weights(const class_pictures& source, shape input, co
                             .batch_size = 1,  // what counts is in how many pictures a class occurs
                             .labels = true,
                             .shuffle = false,
-                            .workers = o.threads,
+                            .workers = o.device.threads,
                             .cache_bytes = 0});
   class_counts counts(source.classes());
   for (int i = 0; i < all.size(); ++i) counts.add(all.next().labels);
@@ -181,7 +181,7 @@ void write_result(const options& o, const class_pictures& source, const findings
                       {"classes", source.classes()},
                       {"parameters", parameters},
                       {"batch", o.batch},
-                      {"threads", o.threads},
+                      {"threads", o.device.threads},
                       {"training_bytes", bytes},
                       {"step_milliseconds", nullptr},
                       {"epochs", result.epochs},
@@ -226,9 +226,9 @@ checkpoint_metadata metadata_of(const options& o, const class_pictures& source, 
   return metadata;
 }
 
-template <class Definition>
-int train(options o, class_pictures source, segmentation::size size) {
-  using network_t = network<Definition>;
+template <class Definition, class Backend>
+int train(options o, const network_options& with, class_pictures source, segmentation::size size) {
+  using network_t = network<Definition, Backend>;
   constexpr shape input = network_t::input_shape, output = network_t::output_shape;
   if (input.pixels() != output.pixels()) {
     // What the padding of other networks does: all of the picture is classified, and the pixels around it are
@@ -267,8 +267,8 @@ int train(options o, class_pictures source, segmentation::size size) {
                  training_run::training_bytes(network_t::memory, o, optimizer), step, result);
     std::printf("classes of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
   };
-  return training_run::run<network_t>(self, o, source, class_task{.weights = o.class_weights}, optimizer,
-                                      metadata_of(o, source, input), curves, finish);
+  return training_run::run<network_t>(self, o, with, source, class_task{.weights = o.class_weights},
+                                      optimizer, metadata_of(o, source, input), curves, finish);
 }
 
 void complete(options& o) {
@@ -331,7 +331,10 @@ int main(int argc, char** argv) {
     return segmentation::with_network(
         o.network, o.size, source.classes(),
         [&]<class Definition>(std::type_identity<Definition>, segmentation::size size) {
-          return train<Definition>(o, std::move(source), size);
+          return device::with_backend(
+              o.device, [&]<class Backend>(std::type_identity<Backend>, const network_options& with) {
+                return train<Definition, Backend>(o, with, std::move(source), size);
+              });
         });
   });
 }

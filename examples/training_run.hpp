@@ -12,6 +12,8 @@
 #include <segnet/network/summary.hpp>
 #include <segnet/train/trainer.hpp>
 
+#include "device.hpp"
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstddef>
@@ -43,7 +45,8 @@ inline constexpr const char* options_key = "training_options";
 struct options {
   fs::path data, out, resume;
   std::string schedule = "one-cycle", augment = "on";
-  int batch = 8, accumulate = 1, epochs = 0, patience = 0, threads = 0;
+  int batch = 8, accumulate = 1, epochs = 0, patience = 0;
+  device::options device;  // a run may go on elsewhere
   double rate = 0, val_fraction = 0.2;
   std::uint64_t seed = 1;
   std::string pictures;  ///< fingerprint() of those that the run was started with
@@ -82,7 +85,8 @@ inline void add_options(CLI::App& app, options& o, const program& self) {
       ->check(CLI::IsMember({"on", "off"}));
   app.add_option("--patience", o.patience, "stop after so many epochs without improvement; 0: never")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--threads", o.threads, "0: as many as the machine has; results do not depend on it")
+  device::add_options(app, o.device);
+  app.add_option("--threads", o.device.threads, "0: as many as the machine has; results do not depend on it")
       ->check(CLI::Range(0, 1024));
   app.add_option("--seed", o.seed, "of weights, order, augmentation and dropout");
   app.add_option("--out", o.out, "folder for checkpoints, curves (TensorBoard) and pictures")
@@ -150,7 +154,8 @@ std::optional<int> parse(CLI::App& app, Options& o, const program& self, int arg
   // As it is stored, for a run to be resumed from anywhere.
   if (!o.data.empty()) o.data = fs::absolute(o.data).lexically_normal();
   if (!o.resume.empty()) take_options(o, app, self);
-  if (o.threads == 0) o.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (o.device.threads == 0)
+    o.device.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   parse_schedule(o.schedule);
   if (o.out.empty()) o.out = new_folder(self.folder);
   if (o.resume.empty())
@@ -199,7 +204,7 @@ inline checkpoint_metadata metadata_of(checkpoint_header header, const options& 
 /// Bytes of the network and its optimizer. (The plan counts Adam's two moments, SGD has one velocity.)
 inline std::size_t training_bytes(const memory_plan& plan, const options& o, const any_optimizer& optimizer) {
   const std::size_t unused = std::holds_alternative<sgd>(optimizer) ? plan.parameters : 0;
-  return plan.training_bytes(o.batch, o.threads) - unused;
+  return plan.training_bytes(o.batch, o.device.is_card() ? 1 : o.device.threads) - unused;
 }
 
 /// Says what the run will need; returns the bytes for keeping shrunken pictures.
@@ -207,14 +212,17 @@ inline std::size_t plan_memory(const memory_plan& plan, shape input, const optio
                                const any_optimizer& optimizer) {
   const bool adam_used = std::holds_alternative<adam>(optimizer);
   const std::size_t needed = training_bytes(plan, o, optimizer), available = available_memory();
+  const std::string where =
+      o.device.is_card() ? "on the card" : std::to_string(o.device.threads) + " threads";
   std::printf("data      %s: %d pictures to train, %d to validate\n", source.description.c_str(),
               source.train.size, source.validation.size);
-  std::printf("memory    %s: weights %s, gradients and %s %s, %d x %s for the images; %d threads\n",
+  std::printf("memory    %s: weights %s, gradients and %s %s, %d x %s for the images; %s\n",
               in_mebibytes(needed).c_str(), in_mebibytes(plan.parameters).c_str(), adam_used ? "Adam" : "SGD",
               in_mebibytes((adam_used ? 3 : 2) * plan.parameters).c_str(), o.batch,
-              in_mebibytes(plan.training_per_image).c_str(), o.threads);
+              in_mebibytes(plan.training_per_image).c_str(), where.c_str());
   // What is left after the network must do for others, too.
-  const std::size_t budget = std::min(2_GiB, (available - std::min(needed, available)) / 2);
+  const std::size_t budget =
+      std::min(2_GiB, (available - (o.device.is_card() ? 0 : std::min(needed, available))) / 2);
   const std::size_t picture_bytes = shape{input.h, input.w, 4}.size();
   const auto all = static_cast<std::size_t>(source.train.size + source.validation.size);
   const std::size_t fitting = std::min(all, budget / picture_bytes);
@@ -227,9 +235,10 @@ inline std::size_t plan_memory(const memory_plan& plan, shape input, const optio
 
 /// A whole run: trains from the beginning or from where --resume left it. After each epoch
 /// `curves(event_writer&, const epoch_report<Task>&)`; at the end, with the best weights,
-/// `finish(network&, const training_result&, loader& validation)`. Returns the program's exit code.
+/// `finish(network&, const training_result&, loader& validation)`. `with` are the backend's options for the
+/// network. Returns the program's exit code.
 template <class Network, class Options, class Task, class Curves, class Finish>
-int run(const program& self, const Options& o, const pictures& source, const Task& task,
+int run(const program& self, const Options& o, network_options with, const pictures& source, const Task& task,
         const any_optimizer& optimizer, checkpoint_metadata metadata, Curves curves, Finish finish) {
   const shape input = Network::input_shape;
   if (source.train.size < o.batch)  // the loader would have no whole batch
@@ -237,7 +246,8 @@ int run(const program& self, const Options& o, const pictures& source, const Tas
                          std::to_string(source.train.size) +
                          " pictures to train with: " + source.description);
   const std::size_t budget = plan_memory(Network::memory, input, o, source, optimizer);
-  Network net({.batch = o.batch, .threads = o.threads});
+  with.batch = o.batch;
+  Network net(with);
   create_folder(o.out);
 
   training_options how{.epochs = o.epochs,
@@ -265,7 +275,8 @@ int run(const program& self, const Options& o, const pictures& source, const Tas
                       .labels = Task::labels,
                       .drop_last = true,
                       .seed = o.seed,
-                      .workers = std::max(1, o.threads / 2)};  // decoding must not starve the network
+                      // Decoding must not starve a network that computes on the same processor.
+                      .workers = std::max(1, o.device.threads / (o.device.is_card() ? 1 : 2))};
   if (o.augment == "on") load.augment = augment_options{};
   train.start(load);
   load.cache_bytes =

@@ -13,6 +13,7 @@
 
 #include "listed.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <segmentation_build.hpp>
 #include <string>
@@ -63,25 +64,38 @@ constexpr auto definition() {
   }
 }
 
-[[noreturn]] inline void refuse(std::string_view network, std::string_view size, int classes) {
+/// `source` says where the number of classes is from.
+[[noreturn]] inline void refuse(std::string_view network, std::string_view size, int classes,
+                                std::string_view source) {
+  namespace built = segmentation_build;
   const auto number = [](int value) { return std::to_string(value); };
-  throw segnet::argument_error(
-      "no network " + std::string(network) + " for " + std::string(size) + " pixels and " +
-      std::to_string(classes) + " classes in this program: it was built with " +
-      listed(segmentation_build::networks, ", ", [](std::string_view name) { return std::string(name); }) +
-      " at " + listed(segmentation_build::sizes, ", ", to_text) + " (height x width) for " +
-      listed(segmentation_build::classes, ", ", number) +
-      " classes. Configure it with cmake -DSEGNET_SEGMENTATION_SIZES=\"" +
-      listed(segmentation_build::sizes, ";", to_text) + ";HEIGHTxWIDTH\", -DSEGNET_SEGMENTATION_CLASSES=\"" +
-      listed(segmentation_build::classes, ";", number) +
-      ";CLASSES\" or -DSEGNET_SEGMENTATION_NETWORKS=\"NAME;...\" and build again; deconvnet wants squares, "
-      "unet sides divisible by 16, 7-2-7-1 by 128");
+  const auto verbatim = [](std::string_view name) { return std::string(name); };
+  const auto configure = [](std::string_view variable, const std::string& values) {
+    return ": configure it with cmake -DSEGNET_SEGMENTATION_" + std::string(variable) + "=\"" + values +
+           "\" and build again";
+  };
+  using segnet::argument_error;
+  if (std::ranges::find(built::networks, network) == built::networks.end())
+    throw argument_error("--network: found " + std::string(network) + ", but this program was built with " +
+                         listed(built::networks, ", ", verbatim));
+  if (std::ranges::find(built::sizes, size, to_text) == built::sizes.end())
+    throw argument_error("--size: found " + std::string(size) + ", but this program was built for " +
+                         listed(built::sizes, ", ", to_text) + " (height x width)" +
+                         configure("SIZES", listed(built::sizes, ";", to_text) + ";HEIGHTxWIDTH"));
+  if (std::ranges::find(built::classes, classes) == built::classes.end())
+    throw argument_error(std::string(source) + ": found " + number(classes) +
+                         (classes == 1 ? " class" : " classes") + ", but this program was built for " +
+                         listed(built::classes, " or ", number) + " classes" +
+                         configure("CLASSES", listed(built::classes, ";", number) + ";" + number(classes)));
+  throw argument_error("--network: " + std::string(network) + " does not take " + std::string(size) +
+                       " pixels: deconvnet wants squares, unet sides divisible by 16, 7-2-7-1 by 128");
 }
 
 /// Returns f(std::type_identity<Definition>{}, size) for the network of this name, size ("128x128", height
-/// first) and number of classes. Throws argument_error, which lists what is compiled in.
+/// first) and number of classes, which `source` lists. Throws argument_error, which says what is compiled in.
 template <std::size_t I = 0, class F>
-int with_network(std::string_view network, std::string_view size, int classes, F&& f) {
+int with_network(std::string_view network, std::string_view size, int classes, std::string_view source,
+                 F&& f) {
   namespace built = segmentation_build;
   constexpr std::size_t per_network = built::sizes.size() * built::classes.size();
   if constexpr (I < built::networks.size() * per_network) {
@@ -91,9 +105,9 @@ int with_network(std::string_view network, std::string_view size, int classes, F
     if constexpr (!std::is_void_v<typename found::type>)
       if (network == built::networks[n] && size == to_text(pixels) && classes == built::classes[c])
         return f(found{}, pixels);
-    return with_network<I + 1>(network, size, classes, f);
+    return with_network<I + 1>(network, size, classes, source, f);
   } else {
-    refuse(network, size, classes);
+    refuse(network, size, classes, source);
   }
 }
 

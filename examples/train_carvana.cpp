@@ -124,13 +124,13 @@ int main(int argc, char** argv) {
                    "7-2-7-1, 6-2-6-1, or lite (7-2-7-1 with a quarter of the filters)");
     app.add_option("--size", o.size, "pictures are shrunk to SIZE x SIZE pixels");
     app.add_option("--epochs", o.epochs, "passes over the training pictures")
-        ->check(CLI::PositiveNumber)
+        ->check(training_run::positive)
         ->default_str("40 with --data, else 6");
-    app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(CLI::PositiveNumber);
+    app.add_option("--lr", o.rate, "highest learning rate of Adam")->check(training_run::positive);
     app.add_option("--boundary-weight", o.boundary_weight, "pixels near the outline count three times")
         ->check(CLI::IsMember({"on", "off"}));
     app.add_option("--val-fraction", o.val_fraction, "part of the cars that is held out for validation")
-        ->check(CLI::Range(0.0, 1.0));
+        ->check(training_run::proper_fraction);
     training_run::add_options(app, o, self);
     if (const auto code = training_run::parse(app, o, self, argc, argv)) return *code;
     if (o.epochs == 0) o.epochs = o.data.empty() ? 6 : 40;

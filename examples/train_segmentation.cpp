@@ -26,7 +26,8 @@ using namespace segnet;
 namespace {
 
 struct options : training_run::options {
-  std::string network = "segnet", size, optimizer = "adam", weights = "none";
+  std::string network{segmentation_build::networks.front()};
+  std::string size, optimizer = "adam", weights = "none";
   double momentum = 0.9, weight_decay = -1;
   int scenes = 300;
   std::vector<double> class_weights;  ///< that the run was started with; none: all 1
@@ -54,6 +55,7 @@ constexpr std::uint64_t generated_seed = 1;
 struct class_pictures : training_run::pictures {
   std::vector<std::string> names;
   std::vector<rgb_colour> palette;
+  std::string listed_in;  ///< what says which classes there are
   int classes() const { return static_cast<int>(names.size()); }
 };
 
@@ -65,7 +67,8 @@ class_pictures find_streets(const options& o) {
   };
   return {{streets(0, kept), streets(kept, held_out), "generated streets"},
           {camvid_names.begin(), camvid_names.end()},
-          {camvid_palette.begin(), camvid_palette.end()}};
+          {camvid_palette.begin(), camvid_palette.end()},
+          "generated streets"};
 }
 
 class_pictures find_pictures(const options& o) {
@@ -80,7 +83,8 @@ class_pictures find_pictures(const options& o) {
     return {{masks_as_labels(from_samples(std::move(split.train))),
              masks_as_labels(from_samples(std::move(split.validation))), o.data.string()},
             {"background", "car"},
-            {rgb_colour{0, 0, 0}, rgb_colour{255, 255, 255}}};
+            {rgb_colour{0, 0, 0}, rgb_colour{255, 255, 255}},
+            o.data.string()};
   }
   labelled_dataset found =
       find_labelled(o.data, {.fraction = o.val_fraction, .seed = training_run::split_seed});
@@ -88,7 +92,8 @@ class_pictures find_pictures(const options& o) {
   return {{from_labelled(std::move(found.train), found.classes),
            from_labelled(std::move(found.validation), found.classes), o.data.string()},
           found.classes.names,
-          found.classes.palette};
+          found.classes.palette,
+          found.classes.file.string()};
 }
 
 /// Counts the classes of the pictures to train with, at the network's size.
@@ -307,29 +312,29 @@ int main(int argc, char** argv) {
     app.add_option("--size", o.size, "pictures are resized to HEIGHTxWIDTH pixels")
         ->default_str(segmentation::to_text(segmentation_build::sizes.front()));
     app.add_option("--epochs", o.epochs, "passes over the training pictures")
-        ->check(CLI::PositiveNumber)
+        ->check(training_run::positive)
         ->default_str("40 with --data, else 10");
     app.add_option("--optimizer", o.optimizer, "adam, or sgd as in the papers")
         ->check(CLI::IsMember({"adam", "sgd"}));
     app.add_option("--lr", o.rate, "highest learning rate")
-        ->check(CLI::PositiveNumber)
+        ->check(training_run::positive)
         ->default_str("0.002 for adam, 0.05 for sgd");
     app.add_option("--momentum", o.momentum, "of sgd")->check(CLI::Range(0.0, 1.0));
     app.add_option("--weight-decay", o.weight_decay, "decoupled with adam, L2 with sgd")
-        ->check(CLI::NonNegativeNumber)
+        ->check(training_run::not_negative)
         ->default_str("0 for adam, 0.0005 for sgd");
     app.add_option("--weights", o.weights,
                    "of the classes in the loss: none, or median (frequency balancing)")
         ->check(CLI::IsMember({"median", "none"}));
     app.add_option("--val-fraction", o.val_fraction,
                    "part of the pictures (Carvana: cars) held out where the folder names none")
-        ->check(CLI::Range(0.0, 1.0));
+        ->check(training_run::proper_fraction);
     training_run::add_options(app, o, self);
     if (const auto code = training_run::parse(app, o, self, argc, argv)) return *code;
     complete(o);
     class_pictures source = find_pictures(o);
     return segmentation::with_network(
-        o.network, o.size, source.classes(),
+        o.network, o.size, source.classes(), source.listed_in,
         [&]<class Definition>(std::type_identity<Definition>, segmentation::size size) {
           return device::with_backend(
               o.device, [&]<class Backend>(std::type_identity<Backend>, const network_options& with) {

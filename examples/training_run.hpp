@@ -16,9 +16,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -74,17 +76,37 @@ struct program {
   const char* folder;
 };
 
+/// Checks an option's number. CLI11's own message for one that is not positive names the largest double, in
+/// three hundred digits.
+template <class F>
+CLI::Validator number_that(F fits, const std::string& expected, const std::string& in_help) {
+  return {[=](std::string& text) {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            const bool whole = !text.empty() && *end == '\0';
+            return whole && std::isfinite(value) && fits(value) ? std::string()
+                                                                : "found " + text + ", expected " + expected;
+          },
+          in_help};
+}
+
+inline const CLI::Validator positive =
+    number_that([](double x) { return x > 0; }, "a number above 0", "POSITIVE");
+inline const CLI::Validator not_negative =
+    number_that([](double x) { return x >= 0; }, "0 or a number above it", "NONNEGATIVE");
+inline const CLI::Validator proper_fraction =
+    number_that([](double x) { return x > 0 && x < 1; }, "a number between 0 and 1", "between 0 and 1");
+
 /// Adds the options that need no words of the program's own.
 inline void add_options(CLI::App& app, options& o, const program& self) {
-  app.add_option("--batch", o.batch, "pictures in one batch")->check(CLI::PositiveNumber);
-  app.add_option("--accumulate", o.accumulate, "batches whose gradients make one step")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--batch", o.batch, "pictures in one batch")->check(positive);
+  app.add_option("--accumulate", o.accumulate, "batches whose gradients make one step")->check(positive);
   app.add_option("--schedule", o.schedule,
                  "of the learning rate: constant, cosine, plateau, one-cycle, poly, step");
   app.add_option("--augment", o.augment, "random flips, shifts, scales and colours")
       ->check(CLI::IsMember({"on", "off"}));
   app.add_option("--patience", o.patience, "stop after so many epochs without improvement; 0: never")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
   device::add_options(app, o.device);
   app.add_option("--threads", o.device.threads, "0: as many as the machine has; results do not depend on it")
       ->check(CLI::Range(0, 1024));

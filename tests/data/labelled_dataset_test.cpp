@@ -130,6 +130,10 @@ TEST_CASE("Lists of classes are read in three forms", "[data]") {
   CHECK(names.lines[2].label == ignored_label);
   CHECK(names.lines[3].label == 0);  // a class of several lines
   CHECK(names.palette == distinct_palette(2));
+  // As editors on Windows save it.
+  CHECK(read("\xef\xbb\xbf"
+             "128 64 128 Road\r\n64 0 128 Car\r\n")
+            .names == std::vector<std::string>{"Road", "Car"});
 }
 
 TEST_CASE("CamVid's table groups its labels to the eleven classes", "[data]") {
@@ -151,6 +155,7 @@ TEST_CASE("Unusable lists of classes are refused with their line", "[data]") {
   CHECK_THAT(refused("1 2 256 a\n"), Contains("line 1: a colour's value is 256; expected 0 to 255"));
   CHECK_THAT(refused("1 2 3 a\n1 2 3 b\n"), Contains("line 2: \"b\" has the colour of \"a\""));
   CHECK_THAT(refused("Road,128,64\n1 2 3 b\n"), Contains("line 2: \"b\" has a colour"));
+  CHECK_THAT(refused("Road\nCa\x02r\n"), Contains("line 2: is not text"));
   CHECK_THAT(refused("void\n"), Contains("lists no classes; expected a class on each line"));
   std::string many;
   for (int i = 0; i < 256; ++i) many += "class" + std::to_string(i) + "\n";

@@ -125,7 +125,8 @@ TEST_CASE("train_carvana's messages", "[examples]") {
   refused({"--schedule", "magic"}, "constant, cosine, plateau, one-cycle", 2);
   refused({"--variant", "lite", "--data", (f.folder / "nowhere").string()}, "nowhere");
   refused({"--resume", (f.folder / "nothing.safetensors").string()}, "nothing.safetensors");
-  refused({"--batch", "0"}, "--batch", 2);
+  refused({"--batch", "0"}, "--batch: found 0, expected a number above 0", 2);
+  refused({"--val-fraction", "0"}, "--val-fraction: found 0, expected a number between 0 and 1", 2);
   refused({"--threads", "-1"}, "--threads", 2);
   refused({"--variant", "lite", "--batch", "1", "--out", (f.folder / "one").string()},
           "single value per channel", 2);

@@ -3,6 +3,7 @@
 #include <segnet/data/resize.hpp>
 #include <segnet/data/street.hpp>
 #include <segnet/data/synthetic.hpp>
+#include <segnet/io/file.hpp>
 #include <segnet/io/safetensors.hpp>
 
 #include "program.hpp"
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -168,9 +170,16 @@ TEST_CASE("train_segmentation's messages", "[examples]") {
     CHECK(run.exit_code == code);
     CHECK_THAT(run.err + run.out, Catch::Contains(message));
   };
-  refused({"--network", "resnet"}, "no network resnet for 128x128 pixels and 11 classes");
-  refused({"--size", "100x128"}, "100x128 pixels");
+  refused({"--network", "resnet"}, "--network: found resnet, but this program was built with segnet");
+  refused({"--size", "100x128"},
+          "--size: found 100x128, but this program was built for 128x128 (height x width): configure it with "
+          "cmake -DSEGNET_SEGMENTATION_SIZES=\"128x128;HEIGHTxWIDTH\"");
   refused({"--size", "big"}, "SEGNET_SEGMENTATION_SIZES");
+  refused({"--epochs", "0"}, "--epochs: found 0, expected a number above 0");
+  refused({"--epochs", "x"}, "--epochs: found x, expected a number above 0");
+  refused({"--lr", "nan"}, "--lr: found nan, expected a number above 0");
+  refused({"--patience", "-1"}, "--patience: found -1, expected 0 or a number above it");
+  refused({"--val-fraction", "1"}, "--val-fraction: found 1, expected a number between 0 and 1");
   refused({"--optimizer", "lion"}, "--optimizer");
   refused({"--schedule", "magic"}, "constant, cosine, plateau, one-cycle");
   refused({"--scenes", "1"}, "--scenes");
@@ -180,6 +189,12 @@ TEST_CASE("train_segmentation's messages", "[examples]") {
   write_street_dataset(folder / "three", 3, 2, 1, 32, 24);
   fs::remove(folder / "three" / "classes.txt");
   refused({"--data", (folder / "three").string()}, "classes.txt", 1);
+  const std::string classes = "Sky\nRoad\nCar\n";
+  atomic_write(folder / "three" / "classes.txt", std::as_bytes(std::span(classes)), durability::renamed);
+  refused(
+      {"--data", (folder / "three").string()},
+      "classes.txt: found 3 classes, but this program was built for 2 or 11 classes: configure it with cmake "
+      "-DSEGNET_SEGMENTATION_CLASSES=\"2;11;3\"");
   refused({"--scenes", "4", "--out", (folder / "few").string()},
           "--batch: found 8, but there are only 3 pictures to train with");
   refused(

@@ -41,6 +41,57 @@ void check_layer(const L& l, const json& c) {
   }
 }
 
+/// The same of a layer without parameters that reads several values. Those come from one image, whose
+/// channels 1x1 convolutions select.
+template <class T, layer L>
+void check_merge(const L& l, const json& c) {
+  const shape size{c.at("h").get<int>(), c.at("w").get<int>(), 1};
+  const int n = c.at("n").get<int>();
+  const auto pixels = static_cast<std::size_t>(n) * size.pixels();
+  const json& sources = c.at("sources");
+  int channels = 0;
+  for (const json& s : sources) channels += s.at("channels").get<int>();
+  const auto all = static_cast<std::size_t>(channels);
+
+  basic_graph_builder<L, conv2d> g;
+  const value image = g.input({size.h, size.w, channels});
+  std::vector<value> parts;
+  for (const json& s : sources)
+    parts.push_back(g(conv2d{.channels = s.at("channels").get<int>(), .kernel = 1, .bias = false}, image));
+  REQUIRE((parts.size() == 2 || parts.size() == 3));
+  g.output(parts.size() == 2 ? g("layer", l, parts[0], parts[1])
+                             : g("layer", l, parts[0], parts[1], parts[2]));
+  const auto graph = g.finish();
+  REQUIRE(graph.valid());
+  segnet::detail::checked_graph<basic_cpu<T>, std::remove_const_t<decltype(graph)>> run(graph, n);
+
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const auto width = sources[i].at("channels").get<std::size_t>();
+    const auto x = get<T>(sources[i], "input");
+    const parameter& p = run.table().entries[static_cast<int>(i)];
+    std::fill_n(run.parameters.data() + p.offset, p.spec.size(), T{0});
+    for (std::size_t k = 0; k < width; ++k) {
+      run.parameters.data()[p.offset + k * all + first + k] = 1;
+      for (std::size_t pixel = 0; pixel < pixels; ++pixel)
+        run.input[pixel * all + first + k] = x[pixel * width + k];
+    }
+    first += width;
+  }
+  const auto y = run.forward();
+  check(std::vector<T>(y.begin(), y.end()), c, "output");
+  run.backward(get<double>(c, "output_gradient"), false);
+  first = 0;
+  for (const json& s : sources) {
+    const auto width = s.at("channels").get<std::size_t>();
+    std::vector<T> dx(pixels * width);
+    for (std::size_t i = 0; i < dx.size(); ++i)
+      dx[i] = run.input_gradient(i / width * all + first + i % width);
+    check(dx, s, "input_gradient");
+    first += width;
+  }
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("transposed_conv2d is PyTorch's", "[layers]", double, float) {
@@ -74,6 +125,11 @@ TEMPLATE_TEST_CASE("local_response_norm is PyTorch's", "[layers]", double, float
     const auto at = [&c](const char* key) { return c.at(key).get<double>(); };
     check_layer<TestType>(local_response_norm{c.at("size").get<int>(), at("alpha"), at("beta"), at("k")}, c);
   }
+}
+
+TEMPLATE_TEST_CASE("concat and add are PyTorch's", "[layers]", double, float) {
+  for (const json& c : cases("concat")) check_merge<TestType>(concat{}, c);
+  for (const json& c : cases("add")) check_merge<TestType>(add{}, c);
 }
 
 TEST_CASE("bilinear weights upsample by the stride", "[layers]") {

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <list>
@@ -41,8 +42,12 @@ struct state_dict {
       const std::string conv = "features." + std::to_string(at), bn = "features." + std::to_string(at + 1);
       add(conv + ".weight", {out, in, 3, 3});
       add(conv + ".bias", {out});
-      if (batch_norm)
+      if (batch_norm) {
         for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) add(bn + part, {out});
+        static constexpr std::array<std::int64_t, 1> batches{17};
+        values.emplace_back();  // of() counts both
+        tensors.push_back({bn + ".num_batches_tracked", dtype::i64, {}, std::as_bytes(std::span(batches))});
+      }
       in = out;
     }
     add("classifier.0.weight", {f, in * static_cast<std::size_t>(area)});

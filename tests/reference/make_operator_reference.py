@@ -180,10 +180,10 @@ def elementwise(name, function, n, h, w, c, low, high):
     }
 
 
-def concat(n, h, w, channels):
+def merge(function, n, h, w, channels):
     parts = [nhwc(random(n, h, w, c)).requires_grad_() for c in channels]
-    y = torch.cat(parts, 1)
-    dy = nhwc(random(n, h, w, sum(channels)))
+    y = function(parts)
+    dy = nhwc(random(n, h, w, y.shape[1]))
     y.backward(dy)
     return {
         "n": n,
@@ -270,7 +270,7 @@ def main():
         "upsample": [
             elementwise("nearest x2", lambda x: F.interpolate(x, scale_factor=2), 2, 2, 3, 3, -1, 1),
         ],
-        "concat": [concat(2, 2, 3, (2, 3)), concat(1, 2, 2, (1, 4, 2))],
+        "concat": [merge(lambda x: torch.cat(x, 1), *case) for case in ((2, 2, 3, (2, 3)), (1, 2, 2, (1, 4, 2)))],
         # Later operators at the end: the numbers of those before stay as they are.
         "max_unpool": [max_unpool("2x2", 2, 4, 6, 3, 2), max_unpool("2x2 over the edge", 2, 5, 7, 3, 2)],
         "softmax": [elementwise("softmax", lambda x: torch.softmax(x, 1), 2, 3, 4, 5, -6, 6)],
@@ -329,6 +329,8 @@ def main():
             ("more than all channels", 2, 3, 3, 3, 9, 0.4, 1.3, 1.0),
         )
     ]
+    start_over(26)
+    result["add"] = [merge(lambda x: x[0] + x[1], *case) for case in ((2, 3, 2, (5, 5)), (1, 2, 2, (19, 19)))]
     output = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "operators.json"
     text = json.dumps(result, separators=(",", ":"))
     # One case per line, so that a change can be read.

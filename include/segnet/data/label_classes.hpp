@@ -117,11 +117,14 @@ inline label_classes read_label_classes(const std::filesystem::path& file) {
   found.file = file;
   std::string text;
   for (int number = 1; std::getline(stream, text); ++number) {
+    if (number == 1 && text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // the mark of UTF-8
     const std::size_t start = text.find_first_not_of(" \t\r");
     if (start == std::string::npos || text[start] == '#') continue;
     const auto refuse = [&](const std::string& what) {
       throw file_error(file, "line " + std::to_string(number) + ": " + what);
     };
+    if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < '\t' || c == 127; }))
+      refuse(std::string("is not text; ") + expected);
     label_classes::line line;
     try {
       line = detail::parse_class_line(text);

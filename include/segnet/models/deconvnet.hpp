@@ -6,6 +6,20 @@
 
 namespace segnet {
 
+namespace detail {
+
+/// With the rates and initial values of caffe_conv2d().
+constexpr transposed_conv2d caffe_deconvolution(int channels, int kernel, int pad) {
+  return {.channels = channels,
+          .kernel = kernel,
+          .stride = 1,
+          .pad = pad,
+          .init = initializer::he_normal,
+          .learn = caffe_learning};
+}
+
+}  // namespace detail
+
 /// `Size` x `Size` RGB images -> the probability of each of `Classes` classes per pixel. VGG16 with
 /// batch-norm; fc6, a convolution of all that is left (7x7 of 224 pixels), and fc7; a deconvolution back to
 /// that size; then unpoolings to 14, 28, 56, 112, 224 pixels, each followed by deconvolution - batch-norm -
@@ -14,14 +28,6 @@ namespace segnet {
 template <int Classes, int Width = 64, int Fc = 4096, int Size = 224>
 struct deconvnet {
   static constexpr auto build() {
-    constexpr auto deconvolution = [](int channels, int kernel, int pad) {
-      return transposed_conv2d{.channels = channels,
-                               .kernel = kernel,
-                               .stride = 1,
-                               .pad = pad,
-                               .init = initializer::he_normal,
-                               .learn = caffe_learning};
-    };
     graph_builder g;
     const vgg16_blocks encoder = vgg16(g, g.input({Size, Size, 3}), {.width = Width, .batch_norm = true});
     const shape left = g.dims(encoder.pooled[5]);
@@ -29,7 +35,7 @@ struct deconvnet {
     x = bn_relu(g, "7", g("fc7", caffe_conv2d(Fc, 1), x));
     {
       auto scope = g.scope("decoder");
-      x = conv_bn_relu(g, "6", deconvolution(left.c, left.h, 0), x);
+      x = conv_bn_relu(g, "6", detail::caffe_deconvolution(left.c, left.h, 0), x);
     }
     for (std::size_t block = 5; block >= 1; --block) {
       auto scope = g.scope("decoder");
@@ -39,7 +45,7 @@ struct deconvnet {
       for (int i = 1; i <= vgg16_depth[block]; ++i) {
         // The last of a block has the channels that the next unpooling takes.
         const int channels = vgg16_channels(Width, i < vgg16_depth[block] || b == 1 ? b : b - 1);
-        x = conv_bn_relu(g, (name() + b + "_" + i).view(), deconvolution(channels, 3, 1), x);
+        x = conv_bn_relu(g, (name() + b + "_" + i).view(), detail::caffe_deconvolution(channels, 3, 1), x);
       }
     }
     classify(g, g("score", caffe_conv2d(Classes, 1), x));

@@ -9,6 +9,24 @@
 
 namespace segnet {
 
+namespace detail {
+
+constexpr conv2d he_conv2d(int channels, int kernel, padding pad = padding::same) {
+  return {.channels = channels, .kernel = kernel, .pad = pad, .init = initializer::he_normal};
+}
+
+/// Twice the resolution.
+constexpr transposed_conv2d up_convolution(int channels) {
+  return {.channels = channels, .kernel = 2, .stride = 2, .init = initializer::he_normal};
+}
+
+/// Leaves the middle of an image of shape `from`, as large as `size`.
+constexpr crop middle(shape from, shape size) {
+  return {.h = size.h, .w = size.w, .top = (from.h - size.h) / 2, .left = (from.w - size.w) / 2};
+}
+
+}  // namespace detail
+
 /// As published: `H` x `W` RGB images -> the probability of each of `Classes` classes for the pixels in the
 /// middle, 388 x 388 of 572 x 572, because no convolution pads. Two 3x3 convolutions with ReLU per level,
 /// with 64, 128, 256, 512 and 1024 channels at `Width` 64; 2x2 max-pooling down, 2x2 up-convolution back; the
@@ -19,7 +37,7 @@ struct unet {
   static constexpr auto build() {
     graph_builder g;
     const auto two_convolutions = [&g](value x, int channels) {
-      const conv2d valid{.channels = channels, .pad = padding::valid, .init = initializer::he_normal};
+      const conv2d valid = detail::he_conv2d(channels, 3, padding::valid);
       return conv_relu(g, "2", valid, conv_relu(g, "1", valid, x));
     };
     value x = g.input({H, W, 3});
@@ -37,17 +55,11 @@ struct unet {
     }
     for (std::size_t level = 4; level-- > 0;) {
       auto scope = g.scope("up", static_cast<int>(level));
-      x = g("conv",
-            transposed_conv2d{
-                .channels = Width << level, .kernel = 2, .stride = 2, .init = initializer::he_normal},
-            x);
-      const shape skip = g.dims(skips[level]), size = g.dims(x);
-      const value middle = g(
-          "crop", crop{.h = size.h, .w = size.w, .top = (skip.h - size.h) / 2, .left = (skip.w - size.w) / 2},
-          skips[level]);
-      x = two_convolutions(g("concat", concat{}, middle, x), Width << level);
+      x = g("conv", detail::up_convolution(Width << level), x);
+      const value skip = g("crop", detail::middle(g.dims(skips[level]), g.dims(x)), skips[level]);
+      x = two_convolutions(g("concat", concat{}, skip, x), Width << level);
     }
-    classify(g, g("score", conv2d{.channels = Classes, .kernel = 1, .init = initializer::he_normal}, x));
+    classify(g, g("score", detail::he_conv2d(Classes, 1), x));
     return g;
   }
 };
@@ -59,7 +71,7 @@ struct unet_same {
   static constexpr auto build() {
     graph_builder g;
     const auto two_convolutions = [&g](value x, int channels) {
-      const conv2d same{.channels = channels, .init = initializer::he_normal};
+      const conv2d same = detail::he_conv2d(channels, 3);
       return conv_bn_relu(g, "2", same, conv_bn_relu(g, "1", same, x));
     };
     value x = g.input({H, W, 3});
@@ -75,13 +87,10 @@ struct unet_same {
     }
     for (std::size_t level = 4; level-- > 0;) {
       auto scope = g.scope("up", static_cast<int>(level));
-      x = g("conv",
-            transposed_conv2d{
-                .channels = Width << level, .kernel = 2, .stride = 2, .init = initializer::he_normal},
-            x);
+      x = g("conv", detail::up_convolution(Width << level), x);
       x = two_convolutions(g("concat", concat{}, skips[level], x), Width << level);
     }
-    classify(g, g("score", conv2d{.channels = Classes, .kernel = 1, .init = initializer::he_normal}, x));
+    classify(g, g("score", detail::he_conv2d(Classes, 1), x));
     return g;
   }
 };

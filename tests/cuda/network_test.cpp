@@ -59,14 +59,14 @@ const parameter& weights_of_last_layer() {
 
 /// Runs both networks forward, backward and in inference, and compares everything that comes out.
 template <class Def, class Backend>
-void compare_with_cpu(int batch = 2) {
+void compare_with_cpu(int batch = 2, std::uint64_t seed = 3) {
   using cpu_net = network<Def>;
   using card_net = network<Def, Backend>;
   constexpr double limit = tolerance<Backend>();
   cpu_net expected({.batch = batch, .threads = 2});
   card_net found({.batch = batch});
-  randomise(expected, 3);
-  randomise(found, 3);
+  randomise(expected, seed);
+  randomise(found, seed);
 
   const auto values =
       random_images<float>(static_cast<std::size_t>(batch) * Def::build().finish().input_shape().size(), 4);
@@ -106,12 +106,13 @@ TEMPLATE_TEST_CASE("networks give on a card what they give on the processor", ""
   SECTION("odd numbers of channels") { compare_with_cpu<odd_car, TestType>(3); }
 }
 
+// The seeds are such that no window of a pooling has two values that a rounding can exchange.
 TEST_CASE("all network types run on a card") {
   SEGNET_SKIP_WITHOUT_CARD();
   SECTION("SegNet") { compare_with_cpu<segnet_vgg16<32, 48, 4, 4>, cuda>(); }
   SECTION("SegNet-Basic") { compare_with_cpu<segnet_basic<32, 32, 3, 4>, cuda>(); }
   SECTION("FCN-8s") { compare_with_cpu<fcn_8s<32, 32, 3, 2, 8>, cuda>(1); }
-  SECTION("DeconvNet") { compare_with_cpu<deconvnet<3, 2, 8>, cuda>(); }
+  SECTION("DeconvNet") { compare_with_cpu<deconvnet<3, 2, 8>, cuda>(2, 4); }
   SECTION("U-Net") { compare_with_cpu<unet_same<32, 32, 3, 4>, cuda>(); }
 }
 

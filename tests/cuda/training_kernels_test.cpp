@@ -429,7 +429,8 @@ TEMPLATE_TEST_CASE("cuda training: augmentation", "[cuda]", FOR_ALL_TYPES) {
       card_array<float> mask_card(masks.size());
       card_array<std::uint8_t> label_card(labels.size());
       k::augment<T>(s.get(), count, h, w, pictures_card, changes_card, got, channels, mask_card, label_card);
-      // A rounding of a colour's hue moves it by parts of a million.
+      // Where a product and a sum are rounded once or twice moves the point in the source by the last bit of
+      // a coordinate, and a colour's hue by some times as much.
       const std::vector<T> all = got.get();
       double worst = 0;
       for (std::size_t i = 0; i < pixels * count; ++i)
@@ -438,8 +439,8 @@ TEMPLATE_TEST_CASE("cuda training: augmentation", "[cuda]", FOR_ALL_TYPES) {
           worst = std::max(worst,
                            static_cast<double>(std::abs(static_cast<float>(all[stride * i + c]) - expected)));
         }
-      CHECK(worst <= std::max(1e-5, rounding<T>()));
-      check_near(mask_card.get(), doubles(masks), of_floats);
+      CHECK(worst <= std::max(1e-4, rounding<T>()));
+      check_near(mask_card.get(), doubles(masks), 2e-5);
       CHECK(label_card.get() == labels);
       // The first picture is the original to the last bit that T has.
       std::size_t wrong = 0;

@@ -257,6 +257,9 @@ TEST_CASE("loaders that do not fit the network or the run are refused", "[train]
   other = fits;
   other.first_batch = 1;
   CHECK_THAT(refused(other, fits), Catch::Contains("start()"));
+  other = fits;
+  other.raw = true;
+  CHECK_THAT(refused(other, fits), Catch::Contains("training loader gives raw pictures"));
 }
 
 TEST_CASE("a run stops early", "[train]") {

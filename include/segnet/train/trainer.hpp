@@ -19,6 +19,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -118,6 +119,10 @@ class trainer {
       throw argument_error("trainer: the " + std::string(which) + " loader gives " +
                            (l.labels() ? "labels" : "masks") + ", the task expects " +
                            (Task::labels ? "labels" : "masks") + ": see loader_options::labels");
+    if (l.raw() && !(decltype(step_)::works_ahead && std::string_view(which) == "training"))
+      throw argument_error("trainer: the " + std::string(which) +
+                           " loader gives raw pictures, which only training on a card can use: see "
+                           "loader_options::raw");
     const shape expected = Network::input_shape;
     const auto size = [](int height, int width) {
       return std::to_string(height) + "x" + std::to_string(width);

@@ -37,7 +37,7 @@ class training_step {
  public:
   using scalar = typename Network::scalar;
 
-  /// Takes batches of raw pictures, and gains from being given the next one early.
+  /// Whether it takes batches of raw pictures, and gains from being given the next one early, by prepare().
   static constexpr bool works_ahead = false;
 
   training_step(Network& net, const any_optimizer& optimizer, const Task& task)

@@ -213,6 +213,7 @@ TEST_CASE("plans: fusions that there are for compute capability 9.0") {
       {"forward, bias, relu", {.bias = true, .act = relu}, true},
       {"forward, scale, bias, relu", {.scale = true, .bias = true, .act = relu}, true},
       {"forward, statistics", {.statistics = true}, true},
+      {"forward, bias, statistics", {.bias = true, .statistics = true}, true},
       {"forward, read scaled and relu", {.prologue = true, .input_act = relu}, true},
       {"the same, statistics", {.statistics = true, .prologue = true, .input_act = relu}, true},
       {"data", {.pass = data}, true},
@@ -258,6 +259,7 @@ TEST_CASE("plans: kernels of fusions compile") {
   };
   CHECK(made({.scale = true, .bias = true, .act = activation::relu}) == 0);
   CHECK(made({.statistics = true}) == 0);
+  CHECK(made({.bias = true, .statistics = true}) == 0);
   CHECK(made({.statistics = true, .prologue = true, .input_act = activation::relu}) == 0);
   CHECK(made({.pass = convolution_pass::backward_data, .bias = true}) == 0);
   CHECK(made({.pass = convolution_pass::backward_weights, .float_gradient = true}) == 0);

@@ -68,7 +68,7 @@ class conv2d {
       problem.bias = finish.bias != nullptr;
       if (!activates_later) problem.act = finish.act;
       problem.accumulate = accumulate;
-      problem.statistics = finish.mean != nullptr && problem.fusions() == 0;
+      problem.statistics = finish.mean != nullptr && !accumulate;
     }
     const T* const x = gather(call, g, batch, sources, padded.in);
     const T* const w = multiply(call, g, weights, padded);

@@ -52,7 +52,7 @@ struct convolution_problem {
   /// What is written is act(scale[k] * sum + bias[k]), k its channel; forward and backward_data only.
   bool scale = false, bias = false;
   activation act = activation::none;
-  /// The sum, and the sum of squares, of each channel of y, as float; forward only, without an epilogue.
+  /// The sum, and the sum of squares, of each channel of y, as float, behind the epilogue; forward only.
   bool statistics = false;
   /// x is read as input_act(input_scale[c] * x + input_shift[c]), with the convolution's zeros around that;
   /// not backward_data.
@@ -452,10 +452,13 @@ class convolution_plan {
         : data(d), workspace(memory), pack(std::move(made)) {}
   };
 
-  /// These, and those that go with them: what is not written as float cannot be added to floats.
+  /// These, and those that go with them: what is not written as float cannot be added to floats, and the sums
+  /// are those of what an epilogue has made.
   unsigned complete(unsigned drops) const {
     if ((drops & static_cast<unsigned>(fusion::float_gradient)) != 0)
       drops |= problem_.fusions() & static_cast<unsigned>(fusion::accumulate);
+    if ((drops & static_cast<unsigned>(fusion::epilogue)) != 0)
+      drops |= problem_.fusions() & static_cast<unsigned>(fusion::statistics);
     return drops;
   }
 
@@ -463,7 +466,7 @@ class convolution_plan {
     const convolution_problem& p = problem_;
     const bool writes_data = p.pass != convolution_pass::backward_weights;
     const bool epilogue = p.scale || p.bias || p.act != activation::none;
-    if ((epilogue && (!writes_data || p.statistics || p.accumulate)) ||
+    if ((epilogue && (!writes_data || p.accumulate)) ||
         (p.statistics && (p.pass != convolution_pass::forward || p.accumulate)) ||
         (p.prologue && p.pass == convolution_pass::backward_data) || (p.float_gradient && writes_data) ||
         (!p.prologue && p.input_act != activation::none))

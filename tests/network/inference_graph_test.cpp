@@ -37,11 +37,12 @@ std::vector<double> infer(const graph_type& g, const parameter_table& table, int
   aligned_buffer<std::byte> arena(plan->bytes_per_image * static_cast<std::size_t>(batch));
   std::ranges::fill(arena.span(), std::byte{0xff});  // nothing may count on what it finds
   backend_type backend(1);
-  const detail::run_memory<double, double> memory{.arena = arena.data(),
-                                          .input = input.data(),
-                                          .tensors = tensors.data(),
-                                          .folded = folded.data(),
-                                          .scratch = {shared.data(), own.data(), plan->scratch.per_thread}};
+  const detail::run_memory<double, double> memory{
+      .arena = arena.data(),
+      .input = input.data(),
+      .tensors = tensors.data(),
+      .folded = folded.data(),
+      .scratch = {shared.data(), own.data(), plan->scratch.per_thread}};
   const detail::executor<backend_type, graph_type, schedule, parameter_table> run(backend, g, *plan, table,
                                                                                   memory, batch);
   run.forward(false);

@@ -38,9 +38,9 @@ std::vector<T> evaluate_unfused(Network& net, const std::vector<T>& images, int 
   std::vector<const T*> tensors(static_cast<std::size_t>(table->entries.size()));
   detail::locate<T>(*table, net.parameters().data(), net.statistics().data(), tensors);
   const detail::run_memory<T, T> memory{.arena = arena.data(),
-                                     .input = images.data(),
-                                     .tensors = tensors.data(),
-                                     .scratch = {shared.data(), threads.data(), plan->scratch.per_thread}};
+                                        .input = images.data(),
+                                        .tensors = tensors.data(),
+                                        .scratch = {shared.data(), threads.data(), plan->scratch.per_thread}};
   const detail::executor run(net.backend(), *graph, *plan, *table, memory, batch);
   run.forward(false);
   const T* y = run.data(plan->output);

@@ -31,7 +31,8 @@ void randomise(Network& net, std::uint64_t seed) {
     const double size =
         p.spec.rank == 4 ? std::sqrt(6.0 / (p.spec.dims[1] * p.spec.dims[2] * p.spec.dims[3])) : 0.5;
     for (auto& x : net.values(p))
-      x = static_cast<typename Network::parameter_scalar>((around_one ? 1.0 : 0.0) + random.uniform(-size, size));
+      x = static_cast<typename Network::parameter_scalar>((around_one ? 1.0 : 0.0) +
+                                                          random.uniform(-size, size));
   }
   net.parameters_changed();
 }
@@ -40,7 +41,8 @@ void randomise(Network& net, std::uint64_t seed) {
 template <class Network>
 void random_gradient(Network& net, std::uint64_t key) {
   random_stream random{0x67726164, key};
-  for (auto& x : net.output_gradient()) x = static_cast<typename Network::parameter_scalar>(random.uniform(-1, 1));
+  for (auto& x : net.output_gradient())
+    x = static_cast<typename Network::parameter_scalar>(random.uniform(-1, 1));
 }
 
 /// The largest difference, relative to the largest expected value; infinite where one is not finite.

@@ -50,8 +50,8 @@ auto with_backend(const options& o, F&& f) {
   return f(std::type_identity<cuda>{}, network_options{.tf32 = precision == "tf32"});
 #else
   throw argument_error(
-      "--device cuda: this program was built without CUDA; configure with -DSEGNET_CUDA=ON, which says what "
-      "is missing, and build again");
+      "--device cuda: this program was built without CUDA; train_carvana, infer_carvana and evaluate_carvana "
+      "have it where cmake -DSEGNET_CUDA=ON finds the toolkit and cuDNN");
 #endif
 }
 

@@ -77,7 +77,7 @@ std::vector<double> blobs(int n, shape dims, bool soft) {
 TEST_CASE("cuda training: sums over arrays, and numbers that are not finite", "[cuda]") {
   SEGNET_SKIP_WITHOUT_CARD();
   const gpu::stream s;
-  for (const std::size_t size : {1, 3, 4, 1000, 40001})
+  for (const std::size_t size : {1, 3, 4, 1000, 40001, 1300003})
     for (const std::size_t offset : {0, 1}) {
       const operand<float> x(size, 3, offset);
       double sum = 0, squares = 0;
@@ -215,6 +215,28 @@ TEMPLATE_TEST_CASE("cuda training: cross-entropy of classes", "[cuda]", FOR_ALL_
         CHECK(doubles(with_nan.get()) == doubles(got.get()));
         CHECK(scratch.intact());
       }
+}
+
+TEST_CASE("cuda training: logits of classes without weight do not matter", "[cuda]") {
+  SEGNET_SKIP_WITHOUT_CARD();
+  const gpu::stream s;
+  const card_array<gpu::step_values> step(std::vector{step_of(1)});
+  card_array<k::cross_entropy_values> result(1);
+  card_scratch scratch(k::softmax_cross_entropy_workspace());
+  for (const std::size_t classes : {3, 40}) {
+    std::vector<float> logits(2 * classes, 0.0F), weights(classes, 1.0F);
+    std::fill_n(logits.begin(), classes, not_a_number);
+    weights[2] = 0;
+    const card_array<std::uint8_t> labels(std::vector<std::uint8_t>{2, 1});
+    card_array<float> gradient(logits.size());
+    k::softmax_cross_entropy<float>(s.get(), {}, 2, static_cast<int>(classes), card_array<float>(logits),
+                                    labels, card_array<float>(weights), step, gradient, result, scratch);
+    CHECK(result.get()[0].total == Approx(std::log(static_cast<double>(classes))));
+    CHECK(result.get()[0].labelled == 2);
+    const std::vector<float> slope = gradient.get();
+    CHECK(std::all_of(slope.begin(), slope.begin() + static_cast<std::ptrdiff_t>(classes),
+                      [](float g) { return g == 0; }));
+  }
 }
 
 TEST_CASE("cuda training: labels that are no class, and batches without labels", "[cuda]") {

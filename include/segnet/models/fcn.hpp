@@ -21,7 +21,7 @@ constexpr value fully_connected(Builder& g, std::string_view number, const conv2
 
 /// A score of each class for each pixel of x, at first zero.
 template <class Builder>
-constexpr value class_scores(Builder& g, std::string_view of, int classes, value x) {
+constexpr value score_classes(Builder& g, std::string_view of, int classes, value x) {
   conv2d zero = caffe_conv2d(classes, 1);
   zero.init = initializer::zeros;
   return g((name("score_") + of).view(), zero, x);
@@ -41,7 +41,7 @@ constexpr value with_skip(Builder& g, value x, std::string_view up, std::string_
   const transposed_conv2d twice{
       .channels = classes, .kernel = 4, .stride = 2, .bias = false, .init = initializer::bilinear};
   x = g(up, twice, x);
-  const value skip = class_scores(g, pool, classes, pooled);
+  const value skip = score_classes(g, pool, classes, pooled);
   return g((name("fuse_") + pool).view(), add{}, x,
            cut(g, (name("crop_") + pool).view(), skip, g.dims(x), offset));
 }
@@ -74,7 +74,7 @@ struct fcn {
     const vgg16_blocks encoder = vgg16(g, g.input({H, W, 3}), {.width = Width, .first = 100});
     value x = fully_connected(g, "6", caffe_conv2d(Fc, 7, padding::valid), encoder.pooled[5]);
     x = fully_connected(g, "7", caffe_conv2d(Fc, 1, padding::valid), x);
-    x = class_scores(g, "fr", Classes, x);
+    x = score_classes(g, "fr", Classes, x);
     if (Stride <= 16) x = with_skip(g, x, "upscore2", "pool4", encoder.pooled[4], 5);
     if (Stride <= 8) x = with_skip(g, x, "upscore_pool4", "pool3", encoder.pooled[3], 9);
     x = g((name("upscore") + Stride).view(), fixed_bilinear(Classes, Stride), x);

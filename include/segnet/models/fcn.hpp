@@ -16,7 +16,7 @@ template <class Builder>
 constexpr value fully_connected(Builder& g, std::string_view number, const conv2d& convolution, value x) {
   x = g((name("fc") + number).view(), convolution, x);
   x = g((name("relu") + number).view(), relu{}, x);
-  return g((name("drop") + number).view(), dropout{0.5}, x);
+  return g((name("drop") + number).view(), segnet::dropout{0.5}, x);
 }
 
 /// A score of each class for each pixel of x, at first zero.

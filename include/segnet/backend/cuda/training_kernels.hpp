@@ -108,8 +108,9 @@ void sgd(cudaStream_t stream, const segnet::sgd& how, std::size_t n, float* para
 // --- Augmentation ------------------------------------------------------------------------------------------
 
 /// What apply_augmentation() and warp_labels() make of `count` pictures: [count][h][w][4] bytes, red, green,
-/// blue, and the mask (255 = covered) or the label. Writes images [count][h][w][image_channels], of which
-/// those after the third are 0, and masks or labels [count][h][w] where these are not null.
+/// blue, and the mask (255 = covered) or the label, on a boundary of 4 bytes. Writes images
+/// [count][h][w][image_channels], of which those after the third are 0, and masks or labels [count][h][w]
+/// where these are not null.
 template <class T>
 void augment(cudaStream_t stream, int count, int h, int w, const std::uint8_t* pictures,
              const augmentation* changes, T* images, int image_channels, float* masks, std::uint8_t* labels);

@@ -3,17 +3,15 @@
 #pragma once
 
 #include <segnet/inference/segmenter.hpp>
-#include <segnet/network/checkpoint.hpp>
-#include <segnet/network/summary.hpp>
+#include <segnet/io/safetensors.hpp>
+#include <segnet/network/checkpoint_header.hpp>
+#include <segnet/network/network_base.hpp>
 
-#include "carvana_networks.hpp"
 #include "device.hpp"
 
 #include <filesystem>
-#include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
+#include <type_traits>
 
 namespace carvana {
 
@@ -23,6 +21,11 @@ struct loaded_network {
   std::string description;  ///< "7-2-7-1, 128x128, 59,973,185 parameters, 4 threads"
 };
 
+/// The checkpoint's network on a backend; compiled from backends/load_network.cpp for each of them.
+template <class Backend>
+loaded_network load_network_on(const segnet::safetensors_file& file, const segnet::checkpoint_header& header,
+                               segnet::network_options with, const device::options& where);
+
 /// The checkpoint says which network it holds. Throws segnet::error.
 inline loaded_network load_network(const std::filesystem::path& weights, const device::options& where) {
   const segnet::safetensors_file file(weights);
@@ -31,20 +34,10 @@ inline loaded_network load_network(const std::filesystem::path& weights, const d
     throw segnet::file_error(weights, "holds the network " + nlohmann::json(header.network).dump() + " for " +
                                           std::to_string(header.width) + "x" + std::to_string(header.height) +
                                           " pixels, expected \"carvana\" for a square");
-  return with_network(header.variant, header.height, [&]<class Definition>(std::type_identity<Definition>) {
-    return device::with_backend(
-        where, [&]<class Backend>(std::type_identity<Backend>, segnet::network_options with) {
-          using network = segnet::network<Definition, Backend>;
-          with.training = false;
-          auto net = std::make_shared<network>(with);
-          load_checkpoint(file, *net);
-          std::string description = header.variant + ", " + std::to_string(header.width) + "x" +
-                                    std::to_string(header.height) + ", " +
-                                    segnet::with_thousands(network::parameter_count) + " parameters, " +
-                                    device::description(*net, where);
-          return loaded_network{header, segnet::segmenter(std::move(net)), std::move(description)};
-        });
-  });
+  return device::with_backend(
+      where, [&]<class Backend>(std::type_identity<Backend>, const segnet::network_options& with) {
+        return load_network_on<Backend>(file, header, with, where);
+      });
 }
 
 }  // namespace carvana

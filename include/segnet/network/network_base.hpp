@@ -50,12 +50,9 @@ constexpr auto checked_definition() {
     return built;
 }
 
-/// Everything about a network that is known while compiling.
-template <class Def, class Backend>
-struct compiled {
-  using scalar = typename Backend::scalar;
-  using parameter_scalar = typename Backend::parameter_scalar;
-
+/// What is known of a network while compiling, whatever it runs on.
+template <class Def>
+struct compiled_graphs {
   static constexpr auto built = checked_definition<Def>();
   static constexpr int nodes = built.nodes.size();
 
@@ -72,17 +69,6 @@ struct compiled {
   static constexpr auto training = fitted(training_graph(built));
   static constexpr auto inference = fitted(inference_graph(built));
 
-  static constexpr auto full_training_plan =
-      make_schedule<Backend>(training, {.training = true, .scalar_bytes = sizeof(scalar)});
-  static constexpr auto training_plan =
-      full_training_plan
-          .template fitted<full_training_plan.steps.size(), full_training_plan.buffers.size()>();
-  static constexpr auto full_inference_plan =
-      make_schedule<Backend>(inference, {.training = false, .scalar_bytes = sizeof(scalar)});
-  static constexpr auto inference_plan =
-      full_inference_plan
-          .template fitted<full_inference_plan.steps.size(), full_inference_plan.buffers.size()>();
-
   static constexpr auto full_table = make_parameter_table(training);
   static constexpr auto table = full_table.template fitted<full_table.entries.size(), nodes>();
 
@@ -92,6 +78,47 @@ struct compiled {
     fitted.assign(full_groups);
     return fitted;
   }();
+};
+
+/// The schedules of a definition. They depend on what a backend needs beside the tensors and on the size of a
+/// scalar, but not on what a scalar is: see scheduled_as.
+template <class Def, class Backend>
+struct compiled_schedules {
+  using graphs = compiled_graphs<Def>;
+  static constexpr std::size_t scalar_bytes = sizeof(typename Backend::scalar);
+
+  static constexpr auto full_training_plan =
+      make_schedule<Backend>(graphs::training, {.training = true, .scalar_bytes = scalar_bytes});
+  static constexpr auto training_plan =
+      full_training_plan
+          .template fitted<full_training_plan.steps.size(), full_training_plan.buffers.size()>();
+  static constexpr auto full_inference_plan =
+      make_schedule<Backend>(graphs::inference, {.training = false, .scalar_bytes = scalar_bytes});
+  static constexpr auto inference_plan =
+      full_inference_plan
+          .template fitted<full_inference_plan.steps.size(), full_inference_plan.buffers.size()>();
+};
+
+/// The backend whose schedules a backend takes: its own, unless it names another.
+template <class Backend>
+struct scheduled_as {
+  using type = Backend;
+};
+template <class Backend>
+requires requires { typename Backend::scheduled_as; }
+struct scheduled_as<Backend> {
+  using type = typename Backend::scheduled_as;
+};
+
+/// Everything about a network that is known while compiling. Programs that hold a network for several
+/// backends keep, and compile, one copy of what these have in common.
+template <class Def, class Backend>
+struct compiled : compiled_graphs<Def>, compiled_schedules<Def, typename scheduled_as<Backend>::type> {
+  using scalar = typename Backend::scalar;
+  using parameter_scalar = typename Backend::parameter_scalar;
+  using graphs = compiled_graphs<Def>;
+  using schedules = compiled_schedules<Def, typename scheduled_as<Backend>::type>;
+  using graphs::table, schedules::inference_plan, schedules::training_plan;
 
   static constexpr memory_plan memory{
       .parameters = table.trainable * sizeof(parameter_scalar),

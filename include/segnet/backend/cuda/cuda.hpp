@@ -39,6 +39,8 @@ class basic_cuda {
 
   using scalar = T;
   using parameter_scalar = float;
+  /// A schedule knows how large scalars are, not what they are.
+  using scheduled_as = basic_cuda<std::conditional_t<sizeof(T) == 2, bfloat16, T>>;
   using step_values = gpu::step_values;
   using bce_dice_values = gpu::kernels::bce_dice_values;
   using cross_entropy_values = gpu::kernels::cross_entropy_values;

@@ -18,6 +18,7 @@ namespace device {
 struct options {
   std::string device = "cpu", precision;
   int threads = 0;  ///< of the CPU
+  bool deterministic = false;
 
   bool is_card() const { return device == "cuda"; }
 };
@@ -29,6 +30,8 @@ inline void add_options(CLI::App& app, options& o) {
                  "of activations and products: fp32, tf32, bf16 or fp16; parameters and sums are fp32")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->default_str("fp32 on the CPU, which has no other; bf16 on a card");
+  app.add_flag("--deterministic", o.deterministic,
+               "the same bits in every run also on a card, where sums may otherwise be added in any order");
 }
 
 /// Returns f(std::type_identity<Backend>{}, options for its networks). Throws argument_error where this
@@ -45,9 +48,10 @@ auto with_backend(const options& o, F&& f) {
 #if defined(SEGNET_HAS_CUDA)
   if (const std::string problem = why_no_cuda(); !problem.empty())
     throw argument_error("--device cuda: " + problem);
-  if (precision == "bf16") return f(std::type_identity<cuda_bf16>{}, network_options{});
-  if (precision == "fp16") return f(std::type_identity<cuda_fp16>{}, network_options{});
-  return f(std::type_identity<cuda>{}, network_options{.tf32 = precision == "tf32"});
+  const network_options with{.tf32 = precision == "tf32", .deterministic = o.deterministic};
+  if (precision == "bf16") return f(std::type_identity<cuda_bf16>{}, with);
+  if (precision == "fp16") return f(std::type_identity<cuda_fp16>{}, with);
+  return f(std::type_identity<cuda>{}, with);
 #else
   throw argument_error(
       "--device cuda: this program was built without CUDA; train_carvana, infer_carvana and evaluate_carvana "

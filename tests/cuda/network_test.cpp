@@ -166,7 +166,58 @@ TEST_CASE("what a network on a card refuses, it refuses with the processor's wor
   CHECK_THROWS_AS(net.backward(), argument_error);
 }
 
+TEST_CASE("gradients outlive the timing of engines for another number of images") {
+  SEGNET_SKIP_WITHOUT_CARD();
+  network<car, cuda> net({.batch = 2}), expected({.batch = 2});
+  expected.prepare_training(1);
+  const auto values = random_images<float>(2 * network<car>::input_shape.size(), 4);
+  const auto gradients_of = [&](network<car, cuda>& n) {
+    n.initialise(1);
+    n.forward({values.data(), 2, network<car>::input_shape});
+    random_gradient(n, 7);
+    n.backward();
+    n.forward({values.data(), 1, network<car>::input_shape});
+    random_gradient(n, 8);
+    n.backward(true);
+    const auto found = n.gradients();
+    return std::vector<float>(found.begin(), found.end());
+  };
+  CHECK((gradients_of(net) == gradients_of(expected)));
+}
+
 #if defined(SEGNET_CUDA_SIMULATED)
+TEST_CASE("a card that fills up between two calls loses nothing") {
+  network<car, cuda_bf16> net({.batch = 4, .training = false});
+  {
+    network<car> source({.batch = 1});
+    source.initialise(1);
+    net.use_weights([&](const parameter& p) { return source.values(p).data(); });
+  }
+  const auto values = random_images<float>(4 * network<car>::input_shape.size(), 4);
+  const auto infer = [&](int count) {
+    const auto found = net.infer({values.data(), count, network<car>::input_shape});
+    return std::vector<float>(found.data, found.data + found.size());
+  };
+  // Which engines there is room for decides about the last bit of a 16-bit number.
+  const auto agrees = [&](int count, const std::vector<float>& expected) {
+    const auto found = infer(count);
+    return std::ranges::equal(found, std::span(expected).first(found.size()),
+                              [](float x, float y) { return std::abs(x - y) < tolerance<cuda_bf16>(); });
+  };
+  const auto four = infer(4);
+  for (int i = 0; i < 3; ++i) CHECK(agrees(4, four));
+  // Room for the plain engines of another number of images, but not for trying others.
+  const std::size_t used = gpu::simulator::allocated_bytes();
+  setenv("SEGNET_SIMULATED_MEMORY", std::to_string(used + (8 << 20)).c_str(), 1);
+  CHECK(agrees(1, four));
+  // No room at all: what was there goes on.
+  setenv("SEGNET_SIMULATED_MEMORY", "1", 1);
+  CHECK_THROWS_AS(infer(3), memory_error);
+  unsetenv("SEGNET_SIMULATED_MEMORY");
+  for (int i = 0; i < 3; ++i) CHECK(agrees(4, four));
+  for (const int count : {1, 3, 2, 4}) CHECK(agrees(count, four));
+}
+
 TEST_CASE("steps and inference allocate nothing on the card") {
   network<car, cuda_bf16> net({.batch = 2});
   net.initialise(1);

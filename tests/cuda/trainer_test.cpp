@@ -15,11 +15,13 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace fs = std::filesystem;
@@ -209,6 +211,69 @@ TEST_CASE("a gradient that is not finite in float16 costs one step, not the run"
   CHECK(lost > 0);
   CHECK(steps < 30);
   CHECK_FALSE(std::ranges::equal(net.parameters(), before));
+}
+
+TEST_CASE("gradients that no scale of the loss makes finite end a run in float16") {
+  SEGNET_SKIP_WITHOUT_CARD();
+  const segnet_test::temporary_folder out;
+  network<definition, cuda_fp16> net({.batch = 4});
+  net.initialise(5);
+  trainer train(net, {.epochs = 9, .folder = out.path(), .progress = nullptr},
+                mask_task{.loss = {.bce_weight = 1e30}});
+  loader training(synthetic_source(1, 0, 1, 48, 32), {.height = 32, .width = 32, .batch_size = 4});
+  loader validation(synthetic_source(1, 1, 1, 48, 32), {.height = 32, .width = 32, .batch_size = 4});
+  CHECK_THROWS_WITH(train.run(training, validation), Catch::Matchers::Contains("the gradient is not finite"));
+}
+
+TEST_CASE("several batches a step of which the last is smaller, on a card") {
+  SEGNET_SKIP_WITHOUT_CARD();
+  const auto run = []<class Backend>(std::type_identity<Backend>) {
+    const segnet_test::temporary_folder out;
+    network<definition, Backend> net({.batch = 4});
+    net.initialise(5);
+    trainer train(net, {.epochs = 2,
+                        .accumulate = 2,
+                        .schedule = {.kind = schedule_kind::constant, .peak = 1e-2},
+                        .optimizer = sgd{},
+                        .folder = out.path(),
+                        .progress = nullptr});
+    picture_source six = synthetic_source(1, 0, 1, 48, 32);
+    six.size = 6;
+    loader training(six, {.height = 32, .width = 32, .batch_size = 4});
+    loader validation(synthetic_source(1, 1, 1, 48, 32), {.height = 32, .width = 32, .batch_size = 4});
+    train.run(training, validation);
+    const auto found = net.parameters();
+    return std::vector<double>(found.begin(), found.end());
+  };
+  CHECK(apart(run(std::type_identity<cuda>{}), run(std::type_identity<cpu>{})) < 1e-4);
+}
+
+TEST_CASE("a picture of the next epoch that cannot be read loses nothing of this one") {
+  SEGNET_SKIP_WITHOUT_CARD();
+  const segnet_test::temporary_folder out;
+  network<definition, cuda> net({.batch = 4});
+  net.initialise(5);
+  trainer train(net, {.epochs = 3, .folder = out.path(), .save_interval = 0, .progress = nullptr});
+  picture_source source = synthetic_source(1, 0, 1, 48, 32);
+  std::atomic<int> left = 2 * source.size;
+  source.read = [read = source.read, &left](int i) {
+    if (left-- <= 0) throw error("picture " + std::to_string(i) + " is gone");
+    return read(i);
+  };
+  {
+    loader training(source, {.height = 32, .width = 32, .batch_size = 4, .cache_bytes = 0});
+    loader validation(synthetic_source(1, 1, 1, 48, 32), {.height = 32, .width = 32, .batch_size = 4});
+    CHECK_THROWS_WITH(train.run(training, validation), Catch::Matchers::Contains("is gone"));
+  }
+  CHECK(train.state().epoch == 2);
+  CHECK(fs::exists(train.last_file()));
+  // Another loader, perhaps where the first one was.
+  loader_options load{.height = 32, .width = 32, .batch_size = 2};
+  load.first_epoch = 2;
+  loader training(synthetic_source(1, 2, 1, 48, 32), load);
+  loader validation(synthetic_source(1, 1, 1, 48, 32), {.height = 32, .width = 32, .batch_size = 4});
+  train.run(training, validation);
+  CHECK(train.state().epoch == 3);
 }
 
 TEST_CASE("a loss that is not finite ends a run on a card with the processor's message") {

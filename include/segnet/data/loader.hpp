@@ -116,6 +116,10 @@ class loader {
   /// The next batch, valid until the next call. Rethrows a worker's exception (a file_error that names the
   /// picture) when the batch it belongs to is reached, and again on every call after that.
   const batch& next() {
+    if (taken_ahead_) {
+      taken_ahead_ = false;
+      return slot_of(consumed_).content;
+    }
     std::unique_lock lock(mutex_);
     if (holds_one_) ++consumed_;  // the batch handed out before is free for reuse
     holds_one_ = true;
@@ -127,6 +131,20 @@ class loader {
       std::rethrow_exception(s.problem);
     }
     return s.content;
+  }
+
+  /// The batch that next() will return, as soon as it is there; the one before is no longer valid. Null where
+  /// next() will throw.
+  const batch* ahead() {
+    if (!taken_ahead_) {
+      try {
+        next();
+      } catch (...) {
+        return nullptr;  // which next() finds again
+      }
+      taken_ahead_ = true;
+    }
+    return &slot_of(consumed_).content;
   }
 
  private:
@@ -278,6 +296,7 @@ class loader {
 
   const loader_options options_;
   picture_cache cache_;
+  bool taken_ahead_ = false;  ///< of the consumer: the batch handed out last is also the next
 
   std::mutex mutex_;  // guards all below
   std::condition_variable room_, filled_;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -18,16 +19,17 @@ namespace segnet {
 
 /// A backend on a card. Beside the primitives (docs/backends.md) it has, all in the order of one stream:
 ///
-///   Backend(int card, bool tf32)                    throws segnet::error where the card cannot be used
-///   device_buffer<U>, host_buffer<U>                owners of the card's memory, and of the host's for
-///   copies upload(from, n, to), download(from, n, to), wait() convert(n, from, to) between float and scalar,
-///   on the card std::size_t available_memory() use_parameters(span)                            where the
-///   parameters lie of which it keeps scalars convert_parameters()                            once they have
-///   changed set_step(step_values)                           seed, momentum_limit, ... of what runs next bool
-///   plan(f)                                    f() calls primitives, none of which is carried out: what
-///                                                   they will need is made ready. True where recordings made
-///                                                   before are void
-///   recording record(f), play(recording)            f()'s calls as one thing that can be repeated
+/// - `Backend(int card, bool tf32, bool deterministic)`: throws segnet::error where the card cannot be used
+/// - `device_buffer<U>`, `host_buffer<U>`: owners of the card's memory, and of the host's for copies
+/// - `upload(from, n, to)`, `download(from, n, to)`, `wait()`
+/// - `convert(n, from, to)`: between float and scalar, on the card
+/// - `available_memory()`: bytes
+/// - `use_parameters(span)`, where the parameters lie of which it keeps scalars, and `convert_parameters()`
+///   once they have changed
+/// - `set_step(step_values)`: seed, momentum limit, ... of what runs next
+/// - `plan(f)`: f() calls primitives, none of which is carried out; what they will need is made ready
+/// - `record(f)`, `play(recording)`: f()'s calls as one thing that can be repeated, as long as `layout()`
+/// stays
 template <class Backend>
 concept device_backend = requires {
   requires Backend::on_device;
@@ -78,7 +80,8 @@ class network<Def, Backend> : public network_base<Def, Backend> {
 
   /// Throws argument_error for a batch below 1, memory_error when the card has too little memory, and what
   /// the backend throws where there is no card.
-  explicit network(network_options options = {}) : base(options), backend_(options.device, options.tf32) {
+  explicit network(network_options options = {})
+      : base(options), backend_(options.device, options.tf32, options.deterministic) {
     require_memory();
     const auto batch = static_cast<std::size_t>(options_.batch);
     const bool training = options_.training;
@@ -101,7 +104,8 @@ class network<Def, Backend> : public network_base<Def, Backend> {
     detail::locate<float>(facts::table, parameters_.data(), statistics_.data(), tensors_);
     has_weights_ = training || tensors_.empty();
     backend_.use_parameters(parameters_.span());
-    prepare(options_.batch);
+    if (training) prepare_training(options_.batch);
+    prepare_inference(options_.batch);
   }
 
   Backend& backend() { return backend_; }
@@ -116,7 +120,7 @@ class network<Def, Backend> : public network_base<Def, Backend> {
 
   images forward(images batch, double momentum_limit = 1, std::uint64_t seed = 0) {
     check(batch.n, batch.dims, true);
-    prepare(batch.n);
+    prepare_training(batch.n);
     upload_images(batch);
     typename Backend::step_values step{};
     step.seed = seed;
@@ -152,10 +156,12 @@ class network<Def, Backend> : public network_base<Def, Backend> {
     forward_images_ = 0;
     if (!has_weights_)
       throw argument_error("infer: no weights loaded, expected load_checkpoint() or use_weights() before");
-    prepare(batch.n);
+    prepare_inference(batch.n);
     if (dirty_) fold();
     std::copy_n(batch.data, batch.size(), host_input_.data());
     const std::size_t size = static_cast<std::size_t>(batch.n) * output_shape.size();
+    if (recorded_layout_ != backend_.layout()) inferences_.clear();
+    recorded_layout_ = backend_.layout();
     inferences_[batch.n].play(backend_, [&] {
       upload_input(batch.n);
       device_infer(batch.n);
@@ -217,25 +223,27 @@ class network<Def, Backend> : public network_base<Def, Backend> {
   /// What forward() returns of one image.
   static constexpr shape logits_shape = facts::training.output_shape();
 
-  /// Makes everything ready for `count` images; to be called before the functions below are recorded.
-  void prepare(int count) {
-    if (std::ranges::find(prepared_, count) != prepared_.end()) return;
-    const bool moved = backend_.plan([&] {
-      if (options_.training) {
-        training_run(count).forward(true);
-        training_run(count).backward(false);
-        training_run(count).backward(true);
-      }
-      inference_run(count).forward(false);
+  /// Make everything ready for `count` images; to be called before the functions below are recorded. What
+  /// forward() left for backward() is lost, gradients are not.
+  void prepare_training(int count) {
+    if (trains_with_.contains(count)) return;
+    // Engines are timed on the real operands; gradients may be wanted: smaller batches come last in a step.
+    std::vector<float> kept(trains_with_.empty() ? 0 : gradients_.size());
+    backend_.download(gradients_.data(), kept.size(), kept.data());
+    backend_.plan([&] {
+      training_run(count).forward(true);
+      training_run(count).backward(false);
+      training_run(count).backward(true);
     });
-    if (moved) {
-      inferences_.clear();
-      ++generation_;
-    }
-    prepared_.push_back(count);
+    backend_.upload(kept.data(), kept.size(), gradients_.data());
+    backend_.wait();
+    trains_with_.insert(count);
   }
-  /// Changes when recordings made of the functions below are void.
-  int generation() const { return generation_; }
+  void prepare_inference(int count) {
+    if (infers_with_.contains(count)) return;
+    backend_.plan([&] { inference_run(count).forward(false); });
+    infers_with_.insert(count);
+  }
 
   tensor_view<scalar> device_input(int count) { return {input_.data(), count, input_shape}; }
   tensor_view<const scalar> device_logits(int count) {
@@ -361,10 +369,10 @@ class network<Def, Backend> : public network_base<Def, Backend> {
   host_buffer<scalar> host_output_;
   aligned_buffer<float> output_;
   std::vector<float> output_gradient_, mirrored_gradients_;
-  std::vector<float> mirror_;  ///< empty: the card's are newer
-  std::vector<int> prepared_;  ///< numbers of images
-  int generation_ = 0;
+  std::vector<float> mirror_;                ///< empty: the card's are newer
+  std::set<int> trains_with_, infers_with_;  ///< numbers of images that all is ready for
   std::map<int, repeated_work<Backend>> inferences_;
+  int recorded_layout_ = 0;  ///< of the backend, when they were recorded
   bool has_weights_ = false;
   int forward_images_ = 0;
   bool dirty_ = true;  ///< folded_ is older than the tensors

@@ -23,8 +23,11 @@ struct network_options {
   int threads = 0;                   ///< of the CPU's backend; 0: as many as the machine has
   std::size_t available_memory = 0;  ///< bytes; 0: what the machine, or the card, says
   bool training = true;              ///< false: only the working memory of inference is allocated, no weights
-  int device = 0;                    ///< which card, for a backend on cards
+  int device = 0;                    ///< which card, for a backend on cards; see basic_cuda::make_current()
   bool tf32 = false;  ///< such a backend may round the factors of float products to 11 significant bits
+  /// Such a backend gives the same bits in every run, as the CPU's always does; else it may add up batch
+  /// statistics in any order, which is faster.
+  bool deterministic = false;
 };
 
 namespace detail {

@@ -97,15 +97,18 @@ class training_step<Network, Task> {
     prepared_ = true;
   }
 
+  /// What was prepared is not what will come.
+  void forget_prepared() { prepared_ = false; }
+
   void add(const batch& images, const step_part& part) {
+    const slot& from = slots_[next_slot_];
+    if (!prepared_ || from.epoch != images.epoch || from.number != images.number) prepare(images);
+    prepared_ = false;
     if (part.first)
       results_.clear();
     else
       collect();  // before its place is written to again
-    const slot& from = slots_[next_slot_];
-    if (!prepared_ || from.epoch != images.epoch || from.number != images.number) prepare(images);
-    prepared_ = false;
-    net_.prepare(images.count);
+    net_.prepare_training(images.count);
     unpack(slots_[next_slot_]);
     part_ = part;
     count_ = images.count;
@@ -125,14 +128,16 @@ class training_step<Network, Task> {
 
   step_outcome outcome() {
     collect();
-    bool updated = true;
+    step_outcome found{.parts = results_, .updated = true};
     if constexpr (backend::scales_loss) {
-      updated = *skipped_.data() == 0;
-      good_steps_ = updated ? good_steps_ + 1 : 0;
-      if (!updated && scale_ > 1) scale_ /= 2;
-      if (good_steps_ == scale_interval) scale_ = std::min(2 * scale_, largest_scale), good_steps_ = 0;
+      found.updated = *skipped_.data() == 0;
+      found.hopeless = !found.updated && scaling_.factor <= smallest_scale;
+      scaling_.good_steps = found.updated ? scaling_.good_steps + 1 : 0;
+      if (!found.updated) scaling_.factor /= 2;
+      if (scaling_.good_steps == scale_interval)
+        scaling_ = {.factor = std::min(2 * scaling_.factor, largest_scale), .good_steps = 0};
     }
-    return {results_, updated};
+    return found;
   }
 
   double parameter_sum() {
@@ -161,7 +166,7 @@ class training_step<Network, Task> {
       tensors.push_back({names[i], dtype::f32, {values.size()}, std::as_bytes(std::span(values))});
     }
     if constexpr (backend::scales_loss)
-      tensors.push_back({scale_name, dtype::f32, {1}, std::as_bytes(std::span(&scale_, 1))});
+      tensors.push_back({scale_name, dtype::f32, {2}, std::as_bytes(std::span(&scaling_, 1))});
   }
   void read(const safetensors_file& file) {
     detail::check_optimizer_state(file, optimizer_);
@@ -174,13 +179,20 @@ class training_step<Network, Task> {
       net_.backend().wait();
     }
     // A run that comes from another device has none.
-    if (backend::scales_loss && file.find(scale_name) != nullptr)
-      file.read(scale_name, std::span(&scale_, 1));
+    if (std::array<float, 2> scaling{}; backend::scales_loss && file.find(scale_name) != nullptr) {
+      file.read(scale_name, std::span(scaling));
+      scaling_ = {.factor = scaling[0], .good_steps = scaling[1]};
+    }
   }
 
  private:
   static constexpr const char* scale_name = "training.loss_scale";
-  static constexpr float largest_scale = 16777216;
+  static constexpr float smallest_scale = 1.0F / 65536, largest_scale = 16777216;
+
+  /// Of the loss; floats, as they are stored in a checkpoint.
+  struct loss_scaling {
+    float factor, good_steps;
+  };
 
   /// A batch on its way to the card.
   struct slot {
@@ -219,17 +231,15 @@ class training_step<Network, Task> {
     typename backend::step_values values{};
     values.seed = part_.seed;
     values.momentum_limit = static_cast<float>(part_.momentum_limit);
-    values.loss_scale = scale_ / static_cast<float>(part_.parts);
-    values.gradient_scale = 1 / scale_;
+    values.loss_scale = scaling_.factor / static_cast<float>(part_.parts);
+    values.gradient_scale = 1 / scaling_.factor;
     return values;
   }
 
   /// Starts the part of the step that add() was given last, with the optimizer's if it is the last.
   void play(const typename backend::step_values& values) {
-    if (net_.generation() != generation_) {
-      recordings_.clear();
-      generation_ = net_.generation();
-    }
+    if (recorded_layout_ != net_.backend().layout()) recordings_.clear();
+    recorded_layout_ = net_.backend().layout();
     net_.backend().set_step(values);
     recordings_[{count_, part_.first, part_.last}].play(net_.backend(), [this] { enqueue(); });
     net_.device_parameters_changed();
@@ -286,13 +296,12 @@ class training_step<Network, Task> {
     friend auto operator<=>(const kind&, const kind&) = default;
   };
   std::map<kind, repeated_work<backend>> recordings_;
-  int generation_ = 0;
+  int recorded_layout_ = 0;  ///< of the backend, when they were recorded
   step_part part_;
   int count_ = 0;
   bool waiting_ = false;
   std::vector<batch_result> results_;
-  float scale_ = backend::scales_loss ? 65536 : 1;
-  int good_steps_ = 0;
+  loss_scaling scaling_{.factor = backend::scales_loss ? 65536 : 1, .good_steps = 0};
   mutable std::vector<std::vector<float>> fetched_;  ///< for a checkpoint
 };
 

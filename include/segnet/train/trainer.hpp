@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,8 +79,7 @@ class trainer {
     check_fit("training", training);
     check_fit("validation", validation);
     const interrupt_guard guard;
-    if (&training != source_) waiting_ = nullptr;
-    source_ = &training;
+    if constexpr (works_ahead) step_.forget_prepared();  // perhaps of another loader
     batches_ = training.batches_per_epoch();
     const int steps_per_epoch = (batches_ + options_.accumulate - 1) / options_.accumulate;
     total_steps_ = static_cast<std::int64_t>(steps_per_epoch) * options_.epochs;
@@ -108,6 +108,7 @@ class trainer {
 
  private:
   using clock = std::chrono::steady_clock;
+  static constexpr bool works_ahead = training_step<Network, Task>::works_ahead;
 
   static double seconds_since(clock::time_point start) {
     return std::chrono::duration<double>(clock::now() - start).count();
@@ -119,7 +120,7 @@ class trainer {
       throw argument_error("trainer: the " + std::string(which) + " loader gives " +
                            (l.labels() ? "labels" : "masks") + ", the task expects " +
                            (Task::labels ? "labels" : "masks") + ": see loader_options::labels");
-    if (l.raw() && !(decltype(step_)::works_ahead && std::string_view(which) == "training"))
+    if (l.raw() && !(works_ahead && std::string_view(which) == "training"))
       throw argument_error("trainer: the " + std::string(which) +
                            " loader gives raw pictures, which only training on a card can use: see "
                            "loader_options::raw");
@@ -144,8 +145,7 @@ class trainer {
     step_report done{.epoch = report.epoch, .step = state_.steps + 1, .rate = report.rate};
     int images = 0;
     for (int i = 0; i < group; ++i) {
-      const batch& next = waiting_ != nullptr ? *waiting_ : training.next();
-      waiting_ = nullptr;
+      const batch& next = training.next();
       if (next.epoch != state_.epoch || next.number != state_.batch + i)
         throw argument_error("trainer: the training loader gave batch " + std::to_string(next.number) +
                              " of epoch " + std::to_string(next.epoch) + ", the run is at batch " +
@@ -155,11 +155,13 @@ class trainer {
       images += next.count;
     }
     step_.update(report.rate, state_.steps);
-    if constexpr (decltype(step_)::works_ahead) {
-      waiting_ = &training.next();
-      step_.prepare(*waiting_);
+    if constexpr (works_ahead) {
+      const bool at_the_end = state_.epoch + 1 == options_.epochs && state_.batch + group == batches_;
+      // What is wrong with the next batch is no reason to lose this step: next() will say it.
+      if (const batch* const ahead = at_the_end ? nullptr : training.ahead()) step_.prepare(*ahead);
     }
     const step_outcome outcome = step_.outcome();
+    if (outcome.hopeless) fail_not_finite("gradient", std::numeric_limits<double>::infinity(), done.step);
     for (const batch_result& found : outcome.parts) {
       if (!std::isfinite(found.loss)) fail_not_finite("loss", found.loss, done.step);
       done.loss += found.loss / group;
@@ -298,8 +300,6 @@ class trainer {
   training_state state_;
   training_step<Network, Task> step_;
   progress_line progress_;
-  loader* source_ = nullptr;
-  const batch* waiting_ = nullptr;  ///< the next of `source_`, already taken from it
   int batches_ = 0;
   std::int64_t total_steps_ = 0;
   clock::time_point saved_;

@@ -26,7 +26,8 @@ struct step_part {
 /// What came of a step.
 struct step_outcome {
   std::span<const batch_result> parts;
-  bool updated = false;  ///< false: the parameters are as before, since a loss or a gradient was not finite
+  bool updated = false;   ///< false: the parameters are as before, since a loss or a gradient was not finite
+  bool hopeless = false;  ///< no gradient will be finite, however the loss is scaled
 };
 
 /// The steps of a network on the processor: everything is computed when it is asked for. Backends on cards

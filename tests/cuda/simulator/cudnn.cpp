@@ -829,10 +829,12 @@ void perform(const run& r) {
       }
       const content& sum = *op.other(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC);
       const content& square = *op.other(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC);
-      field a = empty(sum), b = empty(square);
+      // cuDNN's kernels add to what is there.
+      const auto there = [&](const content& c) { return load(shape_of(c), r.pointers.at(shape_of(c).id)); };
+      field a = there(sum), b = there(square);
       for (std::size_t i = 0; i < channels; ++i) {
-        a.v[i] = static_cast<float>(sums[i]);
-        b.v[i] = static_cast<float>(squares[i]);
+        a.v[i] += static_cast<float>(sums[i]);
+        b.v[i] += static_cast<float>(squares[i]);
       }
       write(sum, std::move(a));
       write(square, std::move(b));

@@ -47,9 +47,11 @@ inline constexpr precision default_precision = std::is_same_v<T, bfloat16>  ? pr
 template <class T>
 class conv2d {
  public:
-  conv2d(const cudnn& library, const device& card, precision format)
+  /// `deterministic`: the same operands give the same bits each time.
+  conv2d(const cudnn& library, const device& card, precision format, bool deterministic)
       : handle_(library.get()),
         format_(format),
+        deterministic_(deterministic),
         plans_(plan_target(handle_),
                engine_cache(engine_cache_scope{card.name, card.capability, cudnnGetVersion()})) {}
 
@@ -68,7 +70,8 @@ class conv2d {
       problem.bias = finish.bias != nullptr;
       if (!activates_later) problem.act = finish.act;
       problem.accumulate = accumulate;
-      problem.statistics = finish.mean != nullptr && !accumulate;
+      // cuDNN's sums are added by atomic operations, although it does not say so.
+      problem.statistics = finish.mean != nullptr && !accumulate && !deterministic_;
     }
     const T* const x = gather(call, g, batch, sources, padded.in);
     const T* const w = multiply(call, g, weights, padded);
@@ -82,7 +85,12 @@ class conv2d {
       const bool direct = whole && (!accumulate || plan.accumulates());
       convolution_data data{.x = x, .w = w, .y = direct ? out : aside};
       data.scale = finish.scale, data.bias = finish.bias;
-      if (plan.fuses_statistics()) data.sum = sums, data.squares = sums + g.out_channels;
+      if (plan.fuses_statistics()) {
+        data.sum = sums, data.squares = sums + g.out_channels;
+        // Its kernels add to what is there.
+        check(cudaMemsetAsync(sums, 0, 2 * at(g.out_channels) * sizeof(float), call.stream),
+              "cudaMemsetAsync");
+      }
       plan.run(handle_, data, workspace);
       if (!direct)
         kernels::unpad_channels<T>(call.stream, rows, padded.out, g.out_channels, aside, out, accumulate);
@@ -226,7 +234,8 @@ class conv2d {
       plans_.choose(
           problem, [&](const convolution_plan& plan) { run(plan, workspace); }, bytes,
           [&](const std::function<void()>& launch) { return milliseconds(call.stream, launch); });
-    run(plans_.get(problem), workspace);
+    else
+      run(plans_.get(problem), workspace);
   }
   /// While engines may still be timed, those that need a usual amount of working memory shall have it.
   std::size_t room_for(const convolution_plan& plan) const {
@@ -266,6 +275,7 @@ class conv2d {
 
   cudnnHandle_t handle_;
   precision format_;
+  bool deterministic_;
   convolutions plans_;
   std::size_t chosen_ = 0;
 };

@@ -256,8 +256,10 @@ class convolution_graph {
   const descriptor& between(const tensor_sizes& sizes, cudnnDataType_t type) {
     return keep(tensor(virtuals + next_virtual_++, sizes, type, true));
   }
+  /// One of several behind each other: where the channels are not a multiple of four, at any float.
   const descriptor& vector(tensor_id id, std::int64_t channels) {
-    return named(id, {1, channels, 1, 1}, CUDNN_DATA_FLOAT);
+    ids_.push_back(id);
+    return keep(tensor(id, {1, channels, 1, 1}, CUDNN_DATA_FLOAT, false, channels % 4 == 0 ? 16 : 4));
   }
 
   /// x as the convolution reads it, behind the prologue.
@@ -342,7 +344,7 @@ inline bool deterministic(const engine_description& engine) {
 /// How one problem is computed: a graph of cuDNN's operations with an engine to run it. Where no engine does
 /// all that the problem asks for, some fusions are dropped, as few as possible: dropped() and the functions
 /// below it say which, and the caller does their part before or behind run(). All engines give the same bits
-/// each time.
+/// each time, but for the statistics.
 class convolution_plan {
  public:
   /// Engines that need more working memory than this are only taken where cuDNN recommends no other.
@@ -386,8 +388,9 @@ class convolution_plan {
 
   std::size_t workspace_bytes() const { return candidates_[selected_].workspace; }
   const engine_choice& choice() const { return candidates_[selected_].choice; }
-  /// Whether the engine was `known`, that is need not be timed.
+  /// Whether the engine was `known`, or is settled, that is need not be timed.
   bool is_known() const { return known_; }
+  void settle() { known_ = true; }
 
   /// Engines that can be tried, in the order in which cuDNN recommends them.
   std::size_t candidates() const { return candidates_.size(); }
@@ -627,7 +630,7 @@ class convolutions {
                     std::size_t bytes, const measure& time, std::size_t most) {
     convolution_plan& plan = plan_of(problem);
     assert(plan.workspace_bytes() <= bytes);
-    if (plan.is_known() || known_.find(describe(problem)) != nullptr) return;
+    if (plan.is_known()) return;
     const std::size_t usual = plan.selected(), fused = plan.candidates();
     const std::size_t unfused = tries_unfused ? plan.add_unfused_candidates() : 0;
     std::optional<std::size_t> best;
@@ -646,6 +649,7 @@ class convolutions {
     try_some(0, fused, unfused > 0 ? (most + 1) / 2 : most);
     try_some(fused, fused + unfused, most / 2);
     plan.select(best.value_or(usual), bytes);
+    plan.settle();
     if (best) known_.remember(describe(problem), {plan.choice(), plan.dropped(), least});
   }
 

@@ -50,14 +50,18 @@ class basic_cuda {
   template <class U>
   using host_buffer = gpu::pinned_buffer<U>;
 
-  /// On card `number`; `tf32`: products of floats may round their factors to TF32. Throws cuda_error, with
-  /// the sentence of why_no_cuda(), where the card cannot be used.
-  explicit basic_cuda(int number = 0, bool tf32 = false)
+  /// On card `number`; `tf32`: products of floats may round their factors to TF32; `deterministic`: the same
+  /// calls give the same bits (else the sums of batch statistics may be added in any order). Throws
+  /// cuda_error, with the sentence of why_no_cuda(), where the card cannot be used.
+  explicit basic_cuda(int number = 0, bool tf32 = false, bool deterministic = false)
       : card_(open(number)),
         cudnn_(stream_),
-        convolutions_(cudnn_, card_, tf32 ? precision::tf32 : gpu::default_precision<T>) {}
+        convolutions_(cudnn_, card_, tf32 ? precision::tf32 : gpu::default_precision<T>, deterministic) {}
 
   const gpu::device& card() const { return card_; }
+  /// What this thread allocates and starts from now on is on this card; a program with several cards calls it
+  /// whenever it goes on with a network on another one.
+  void make_current() const { gpu::check(cudaSetDevice(card_.number), "cudaSetDevice"); }
   const gpu::stream& stream() const { return stream_; }
 
   /// Bytes of the card's memory that are free now.
@@ -105,10 +109,10 @@ class basic_cuda {
 
   /// f() calls primitives, none of which is carried out: their convolutions' plans are made, the fastest
   /// engines found where no earlier run has left a note of them, and memory allocated for the most that any
-  /// of them needs. True where that moved the scratch memory, so that recordings made before are void.
+  /// of them needs. Finding them writes to whatever f()'s convolutions write to. layout() may change. After
+  /// an exception everything is as it was before, or made anew when it is next used.
   template <class F>
-  bool plan(F&& f) {
-    const std::byte* const before = workspace_.data();
+  void plan(F&& f) {
     const std::size_t kept = needed_;
     const auto pass = [&](mode m) {
       mode_ = m;
@@ -118,18 +122,25 @@ class basic_cuda {
       } at_the_end{mode_};
       f();
     };
-    pass(mode::measure);
-    if (convolutions_.has_to_choose()) {
-      fit_workspace();  // with room for engines that may turn out to be faster
-      pass(mode::choose);
-      wait();
-      convolutions_.finish_choosing();
-      needed_ = kept;
+    try {
       pass(mode::measure);
+      if (convolutions_.has_to_choose()) {
+        if (fits_workspace()) {  // with room for engines that may turn out to be faster
+          pass(mode::choose);
+          wait();
+        }
+        convolutions_.finish_choosing();
+        needed_ = kept;
+        pass(mode::measure);
+      }
+      fit_workspace();
+    } catch (...) {
+      needed_ = kept;
+      throw;
     }
-    fit_workspace();
-    return workspace_.data() != before;
   }
+  /// Changes when the scratch memory moves: recordings made before are void then.
+  int layout() const { return layout_; }
 
   /// The flat parameters, of which convolutions multiply a copy in T.
   void use_parameters(std::span<float> parameters) {
@@ -430,8 +441,18 @@ class basic_cuda {
 
   void fit_workspace() {
     if (workspace_.size() == needed_) return;
+    ++layout_;
     workspace_ = {};  // both at once may not fit
     workspace_ = device_buffer<std::byte>(needed_);
+  }
+  /// False, without scratch memory, where the card has too little of it.
+  bool fits_workspace() {
+    try {
+      fit_workspace();
+    } catch (const memory_error&) {
+      return false;
+    }
+    return true;
   }
   /// Notes what a call needs; memory for a call that plan() has not seen is allocated now.
   void reserve(std::size_t bytes) {
@@ -481,6 +502,7 @@ class basic_cuda {
   device_buffer<T> copy_;
   device_buffer<std::byte> workspace_;
   std::size_t needed_ = 0;
+  int layout_ = 0;
   mode mode_ = mode::run;
 };
 

@@ -187,7 +187,7 @@ using tensor_sizes = std::array<std::int64_t, 4>;
 
 /// `id` names the tensor's data among those of a graph. A virtual one only connects operations.
 inline descriptor tensor(std::int64_t id, const tensor_sizes& sizes, cudnnDataType_t type,
-                         bool is_virtual = false) {
+                         bool is_virtual = false, std::int64_t alignment = 16) {
   const auto [n, c, h, w] = sizes;
   const tensor_sizes strides{c * h * w, 1, c * w, c};
   descriptor made(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
@@ -195,7 +195,7 @@ inline descriptor tensor(std::int64_t id, const tensor_sizes& sizes, cudnnDataTy
       .set(CUDNN_ATTR_TENSOR_DATA_TYPE, type)
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, std::span<const std::int64_t>(sizes))
       .set(CUDNN_ATTR_TENSOR_STRIDES, std::span<const std::int64_t>(strides))
-      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, std::int64_t{16})
+      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, alignment)
       .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, is_virtual);
   made.finalize("a tensor");
   return made;

@@ -300,8 +300,8 @@ int run(const program& self, const Options& o, network_options with, const pictu
                       // Decoding must not starve a network that computes on the same processor.
                       .workers = std::max(1, o.device.threads / (o.device.is_card() ? 1 : 2))};
   if (o.augment == "on") load.augment = augment_options{};
-  load.raw =
-      Network::backend_type::on_device;  // a card augments pictures faster than they can be copied to it
+  // A card makes its own of pictures faster than they can be copied to it.
+  load.raw = Network::backend_type::on_device;
   train.start(load);
   load.cache_bytes =
       std::min(budget, static_cast<std::size_t>(source.train.size) * shape{input.h, input.w, 4}.size());
@@ -310,6 +310,7 @@ int run(const program& self, const Options& o, network_options with, const pictu
                                         .width = input.w,
                                         .batch_size = o.batch,
                                         .labels = Task::labels,
+                                        .raw = load.raw,
                                         .shuffle = false,
                                         .cache_bytes = budget - load.cache_bytes});
 

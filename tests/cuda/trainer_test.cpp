@@ -186,6 +186,47 @@ TEST_CASE("training of classes on a card") {
   SECTION("an output smaller than the input") { compare(std::type_identity<unet<188, 188, 11, 2>>{}); }
 }
 
+TEST_CASE("pixels are counted on a card as on the processor") {
+  SEGNET_SKIP_WITHOUT_CARD();
+  const auto both = []<class Def, class Task>(std::type_identity<Def>, const Task& task,
+                                              const picture_source& source, const auto& same) {
+    using net_t = network<Def, cuda_bf16>;
+    net_t net({.batch = 3});
+    net.initialise(3);
+    training_step<net_t, Task> step(net, adam{}, task);
+    typename Task::template runner<net_t> host(task, net);
+    const loader_options load{.height = net_t::input_shape.h,
+                              .width = net_t::input_shape.w,
+                              .batch_size = 3,
+                              .labels = Task::labels,
+                              .shuffle = false};
+    loader_options as_bytes = load;
+    as_bytes.raw = true;
+    loader floats(source, load), bytes(source, as_bytes);
+    REQUIRE(floats.batches_per_epoch() == 2);  // the second one smaller
+    const auto count = [&](loader& l) {
+      step.start_validation();
+      for (int b = 0; b < 2; ++b) step.validate(l.next());
+      return step.validation_scores();
+    };
+    const auto found = count(floats), raw = count(bytes);
+    host.start_validation();
+    for (int b = 0; b < 2; ++b) {
+      const batch& images = floats.next();
+      host.validate(images, net.infer({images.images.data(), images.count, net_t::input_shape}));
+    }
+    CHECK(same(found, host.validation_scores()));
+    CHECK(same(raw, found));
+  };
+  picture_source five = synthetic_source(1, 0, 1, 48, 32);
+  five.size = 5;
+  both(std::type_identity<definition>{}, mask_task{}, five, [](const auto& a, const auto& b) {
+    return a.dice == b.dice && a.iou == b.iou && a.images == b.images;
+  });
+  both(std::type_identity<unet<188, 188, 11, 2>>{}, class_task{}, street_source(1, 0, 5, 96, 64),
+       [](const auto& a, const auto& b) { return a.counts == b.counts; });
+}
+
 TEST_CASE("a gradient that is not finite in float16 costs one step, not the run") {
   SEGNET_SKIP_WITHOUT_CARD();
   using net_t = network<definition, cuda_fp16>;

@@ -38,6 +38,9 @@ class confusion_matrix {
       if (labels[i] != ignore_) ++counts_[index(labels[i], prediction[i])];
   }
 
+  /// Adds pixels that were counted elsewhere, as count() gives them.
+  void add(int label, int predicted, std::uint64_t pixels) { counts_[index(label, predicted)] += pixels; }
+
   /// Adds what another one counted; throws argument_error where it has other classes.
   confusion_matrix& operator+=(const confusion_matrix& other) {
     if (other.classes_ != classes_)

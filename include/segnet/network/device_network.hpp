@@ -105,7 +105,7 @@ class network<Def, Backend> : public network_base<Def, Backend> {
     has_weights_ = training || tensors_.empty();
     backend_.use_parameters(parameters_.span());
     if (training) prepare_training(options_.batch);
-    prepare_inference(options_.batch);
+    plan_inference(options_.batch);
   }
 
   Backend& backend() { return backend_; }
@@ -157,7 +157,6 @@ class network<Def, Backend> : public network_base<Def, Backend> {
     if (!has_weights_)
       throw argument_error("infer: no weights loaded, expected load_checkpoint() or use_weights() before");
     prepare_inference(batch.n);
-    if (dirty_) fold();
     std::copy_n(batch.data, batch.size(), host_input_.data());
     const std::size_t size = static_cast<std::size_t>(batch.n) * output_shape.size();
     if (recorded_layout_ != backend_.layout()) inferences_.clear();
@@ -239,10 +238,10 @@ class network<Def, Backend> : public network_base<Def, Backend> {
     backend_.wait();
     trains_with_.insert(count);
   }
+  /// With the parameters as they are now.
   void prepare_inference(int count) {
-    if (infers_with_.contains(count)) return;
-    backend_.plan([&] { inference_run(count).forward(false); });
-    infers_with_.insert(count);
+    plan_inference(count);
+    if (dirty_) fold();
   }
 
   tensor_view<scalar> device_input(int count) { return {input_.data(), count, input_shape}; }
@@ -287,6 +286,12 @@ class network<Def, Backend> : public network_base<Def, Backend> {
       backend_.wait();
     }
     return mirror_;
+  }
+
+  void plan_inference(int count) {
+    if (infers_with_.contains(count)) return;
+    backend_.plan([&] { inference_run(count).forward(false); });
+    infers_with_.insert(count);
   }
 
   void upload_images(images batch) {

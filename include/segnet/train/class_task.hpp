@@ -83,6 +83,8 @@ class class_task::runner {
     highest_classes(net_.backend(), output, predicted);
     counts_.add(predicted, seen_labels(b));
   }
+  /// The same with pictures that were counted elsewhere.
+  void validate(const confusion_matrix& counts) { counts_ += counts; }
   /// Throws error where no pixel had a label.
   scores validation_scores() const {
     if (counts_.pixels() == 0)

@@ -4,6 +4,7 @@
 
 #include <segnet/network/device_network.hpp>
 #include <segnet/train/device_loss.hpp>
+#include <segnet/train/device_scores.hpp>
 #include <segnet/train/training_step.hpp>
 
 #include <array>
@@ -40,7 +41,7 @@ class training_step<Network, Task> {
   static constexpr int scale_interval = 2000;
 
   training_step(Network& net, const any_optimizer& optimizer, const Task& task)
-      : net_(net), optimizer_(optimizer), scorer_(task, net), loss_(task, net) {
+      : net_(net), optimizer_(optimizer), runner_(task, net), loss_(task, net), scores_(task, net) {
     const std::size_t parameters = net.device_parameters().size();
     for (std::size_t i = 0; i < detail::optimizer_state_names(optimizer).size(); ++i)
       state_.push_back(device_buffer<float>(parameters));
@@ -66,34 +67,7 @@ class training_step<Network, Task> {
   /// Starts to copy a batch, which add() will be given next.
   void prepare(const batch& images) {
     next_slot_ = 1 - next_slot_;
-    slot& to = slots_[next_slot_];
-    to.raw = !images.pictures.empty();
-    const auto pixels = Network::input_shape.pixels();
-    const auto size = [&](int count) {
-      const auto n = static_cast<std::size_t>(count);
-      return to.raw ? changes_bytes(count) + n * pixels * 4
-                    : n * pixels * (3 * sizeof(float) + (Task::labels ? 1 : sizeof(float)));
-    };
-    if (to.bytes.size() < size(net_.batch()))
-      to.bytes = typename backend::transfer(net_.backend(), size(net_.batch()));
-    std::byte* at = to.bytes.host();
-    const auto put = [&at](const auto& values, std::size_t room) {
-      std::memcpy(at, values.data(), values.size() * sizeof(values[0]));
-      at += room;
-    };
-    const auto n = static_cast<std::size_t>(images.count);
-    if (to.raw) {
-      put(images.changes, changes_bytes(images.count));
-      put(images.pictures, 0);
-    } else {
-      put(images.images, n * pixels * 3 * sizeof(float));
-      if constexpr (Task::labels)
-        put(images.labels, 0);
-      else
-        put(images.masks, 0);
-    }
-    to.bytes.start(size(images.count));
-    to.epoch = images.epoch, to.number = images.number, to.count = images.count;
+    send(images, slots_[next_slot_]);
     prepared_ = true;
   }
 
@@ -149,11 +123,20 @@ class training_step<Network, Task> {
     return sum;
   }
 
-  void start_validation() { scorer_.start_validation(); }
+  void start_validation() { runner_.start_validation(); }
   void validate(const batch& images) {
-    scorer_.validate(images, net_.infer({images.images.data(), images.count, Network::input_shape}));
+    net_.prepare_inference(images.count);
+    send(images, validated_);
+    unpack(validated_);
+    forget_old_recordings();
+    validations_[images.count].play(net_.backend(), [&] {
+      net_.device_infer(images.count);
+      scores_.enqueue(images.count, masks_.data(), labels_.data());
+    });
+    net_.backend().wait();
+    scores_.give(images, runner_);
   }
-  typename Task::scores validation_scores() const { return scorer_.validation_scores(); }
+  typename Task::scores validation_scores() const { return runner_.validation_scores(); }
 
   void append_to(std::vector<stored_tensor>& tensors) const {
     const auto names = detail::optimizer_state_names(optimizer_);
@@ -206,6 +189,37 @@ class training_step<Network, Task> {
     return align_up(static_cast<std::size_t>(count) * sizeof(augmentation));
   }
 
+  /// Starts to copy a batch's bytes to the card.
+  void send(const batch& images, slot& to) {
+    to.raw = !images.pictures.empty();
+    const auto pixels = Network::input_shape.pixels();
+    const auto size = [&](int count) {
+      const auto n = static_cast<std::size_t>(count);
+      return to.raw ? changes_bytes(count) + n * pixels * 4
+                    : n * pixels * (3 * sizeof(float) + (Task::labels ? 1 : sizeof(float)));
+    };
+    if (to.bytes.size() < size(net_.batch()))
+      to.bytes = typename backend::transfer(net_.backend(), size(net_.batch()));
+    std::byte* at = to.bytes.host();
+    const auto put = [&at](const auto& values, std::size_t room) {
+      std::memcpy(at, values.data(), values.size() * sizeof(values[0]));
+      at += room;
+    };
+    const auto n = static_cast<std::size_t>(images.count);
+    if (to.raw) {
+      put(images.changes, changes_bytes(images.count));
+      put(images.pictures, 0);
+    } else {
+      put(images.images, n * pixels * 3 * sizeof(float));
+      if constexpr (Task::labels)
+        put(images.labels, 0);
+      else
+        put(images.masks, 0);
+    }
+    to.bytes.start(size(images.count));
+    to.epoch = images.epoch, to.number = images.number, to.count = images.count;
+  }
+
   /// From a batch's bytes on the card to the network's input, and masks or labels.
   void unpack(slot& from) {
     backend& b = net_.backend();
@@ -236,10 +250,16 @@ class training_step<Network, Task> {
     return values;
   }
 
+  void forget_old_recordings() {
+    if (recorded_layout_ == net_.backend().layout()) return;
+    recordings_.clear();
+    validations_.clear();
+    recorded_layout_ = net_.backend().layout();
+  }
+
   /// Starts the part of the step that add() was given last, with the optimizer's if it is the last.
   void play(const typename backend::step_values& values) {
-    if (recorded_layout_ != net_.backend().layout()) recordings_.clear();
-    recorded_layout_ = net_.backend().layout();
+    forget_old_recordings();
     net_.backend().set_step(values);
     recordings_[{count_, part_.first, part_.last}].play(net_.backend(), [this] { enqueue(); });
     net_.device_parameters_changed();
@@ -277,8 +297,9 @@ class training_step<Network, Task> {
 
   Network& net_;
   any_optimizer optimizer_;
-  typename Task::template runner<Network> scorer_;
+  typename Task::template runner<Network> runner_;
   detail::device_loss<Task, Network> loss_;
+  detail::device_scores<Task, Network> scores_;
   std::vector<device_buffer<float>> state_;  ///< what the optimizer remembers
   device_buffer<float> masks_;
   device_buffer<std::uint8_t> labels_;
@@ -288,6 +309,7 @@ class training_step<Network, Task> {
   device_buffer<unsigned> skip_;
   typename backend::template host_buffer<unsigned> skipped_;
   std::array<slot, 2> slots_;
+  slot validated_;
   std::size_t next_slot_ = 0;
   bool prepared_ = false;
   struct kind {
@@ -296,7 +318,8 @@ class training_step<Network, Task> {
     friend auto operator<=>(const kind&, const kind&) = default;
   };
   std::map<kind, repeated_work<backend>> recordings_;
-  int recorded_layout_ = 0;  ///< of the backend, when they were recorded
+  std::map<int, repeated_work<backend>> validations_;  ///< by the number of images
+  int recorded_layout_ = 0;                            ///< of the backend, when they were recorded
   step_part part_;
   int count_ = 0;
   bool waiting_ = false;

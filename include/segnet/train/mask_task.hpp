@@ -76,6 +76,11 @@ class mask_task::runner {
           {std::to_string(b.indices[i]), compare(std::span<const float>(probabilities.data + i * size, size),
                                                  std::span<const float>(b.masks).subspan(i * size, size))});
   }
+  /// The same with pictures that were counted elsewhere.
+  void validate(const batch& b, std::span<const confusion> counts) {
+    for (std::size_t i = 0; i < counts.size(); ++i)
+      scores_.push_back({std::to_string(b.indices[i]), counts[i]});
+  }
   scores validation_scores() const { return summarise(scores_); }
 
  private:

@@ -120,9 +120,9 @@ class trainer {
       throw argument_error("trainer: the " + std::string(which) + " loader gives " +
                            (l.labels() ? "labels" : "masks") + ", the task expects " +
                            (Task::labels ? "labels" : "masks") + ": see loader_options::labels");
-    if (l.raw() && !(works_ahead && std::string_view(which) == "training"))
+    if (l.raw() && !works_ahead)
       throw argument_error("trainer: the " + std::string(which) +
-                           " loader gives raw pictures, which only training on a card can use: see "
+                           " loader gives raw pictures, which only a card can use: see "
                            "loader_options::raw");
     const shape expected = Network::input_shape;
     const auto size = [](int height, int width) {

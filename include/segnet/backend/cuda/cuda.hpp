@@ -81,6 +81,9 @@ class basic_cuda {
   void download(const U* from, std::size_t n, U* to) {
     copy_bytes(from, n * sizeof(U), to, cudaMemcpyDeviceToHost);
   }
+  void clear(void* memory, std::size_t bytes) {
+    gpu::check(cudaMemsetAsync(memory, 0, bytes, raw()), "cudaMemsetAsync");
+  }
   void copy(const void* from, std::size_t bytes, void* to) {
     copy_bytes(from, bytes, to, cudaMemcpyDeviceToDevice);
   }
@@ -368,8 +371,7 @@ class basic_cuda {
     run([&] { gpu::kernels::fill<T>(raw(), size, static_cast<float>(value), y); });
   }
 
-  // --- Training: see training_kernels.hpp; scratch memory, of ..._workspace() bytes, is the caller's
-  // --------
+  // --- Training: see training_kernels.hpp; scratch memory, of ..._workspace() bytes, is the caller's ---
 
   static constexpr std::size_t bce_dice_workspace() { return gpu::kernels::bce_dice_workspace(); }
   void bce_dice(const segnet::bce_dice& loss, std::size_t n, const T* logits, const float* targets,
@@ -385,6 +387,14 @@ class basic_cuda {
                              T* gradient, cross_entropy_values* result, void* workspace) {
     gpu::kernels::softmax_cross_entropy<T>(raw(), loss, pixels, classes, logits, labels, class_weights,
                                            step_.data(), gradient, result, workspace);
+  }
+  void count_mask(int n, std::size_t pixels, const T* probabilities, const float* masks, float threshold,
+                  unsigned long long* counts) {
+    gpu::kernels::count_mask<T>(raw(), n, pixels, probabilities, masks, threshold, counts);
+  }
+  void count_classes(std::size_t pixels, int classes, std::uint8_t ignore, const T* scores,
+                     const std::uint8_t* labels, unsigned long long* counts, void* workspace) {
+    gpu::kernels::count_classes<T>(raw(), pixels, classes, ignore, scores, labels, counts, workspace);
   }
   static constexpr std::size_t boundary_weight_workspace(int n, shape dims) {
     return gpu::kernels::boundary_weight_workspace(n, dims);

@@ -117,6 +117,17 @@ TEST_CASE("in training a convolution gives the batch-norm behind it the statisti
   }
 }
 
+TEST_CASE("the gradient that only a batch-norm gives sums to zero", "[graph]") {
+  graph_builder g;
+  const value a = g("a", conv2d{.channels = 4}, g.input({4, 4, 2}));
+  const value b = g("b", conv2d{.channels = 4}, g("norm", batch_norm{}, a));
+  const value both = g("sum", add{}, g("again", batch_norm{}, b), b);
+  g.output(g("c", conv2d{.channels = 1}, both));
+  const auto graph = g.finish();
+  for (const step& s : make_schedule<cpu>(graph, {}).steps)
+    CHECK(s.centred == (s.backward && !s.recompute && graph.nodes[s.node].label.view() == "a"));
+}
+
 TEST_CASE("a pooling keeps its indices as long as somebody reads them, and not its value", "[graph]") {
   graph_builder g;
   const value x = g("x", conv2d{.channels = 2}, g.input({4, 4, 2}));

@@ -60,6 +60,9 @@
 //                                              keeps the mean and the variance of each channel of its only
 //                                              input as the first of its saved elements, or finds them there
 //                                              where forward_context::statistics_given
+//   static constexpr bool centres_gradient = true;
+//                                              the gradient of its only input sums to 0 over all images and
+//                                              pixels, in each channel
 //   static constexpr bool folds = true;        is y = scale * x + shift per channel, in inference, with
 //   template <class T> void folded(const T* const* parameters, int channel, T& scale, T& shift) const;
 #pragma once
@@ -281,6 +284,10 @@ concept gives_statistics = requires {
 template <class L>
 concept takes_statistics = requires {
   requires L::takes_statistics;
+};
+template <class L>
+concept centres_gradient = requires {
+  requires L::centres_gradient;
 };
 template <class L>
 concept is_training_only = requires {

@@ -34,6 +34,7 @@ struct step {
   int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
   int statistics = -1;  ///< offset among the saved scalars of the output's mean, and the variance behind it
   bool statistics_given = false;  ///< the first saved scalars are there before the layer is called
+  bool centred = false;           ///< output_gradient sums to 0 in each channel
 };
 
 inline constexpr int max_steps = 3 * max_nodes;
@@ -124,7 +125,9 @@ class scheduler {
     has_gradient_[0] = options_.input_gradient;
     for (int id = 1; id < g_.nodes.size(); ++id) {
       if (g_.nodes[id].dead) continue;
+      for (int input : g_.nodes[id].inputs) ++readers_[input];
       g_.visit(id, [&](const auto& l) {
+        if (centres_gradient<std::remove_cvref_t<decltype(l)>>) centred_[g_.nodes[id].inputs[0]] = true;
         for (const parameter_spec& spec : parameters_of(l, g_.inputs_of(id)))
           has_gradient_[id] |= spec.trainable;
         for (int input : g_.nodes[id].inputs) has_gradient_[id] |= has_gradient_[input];
@@ -237,6 +240,7 @@ class scheduler {
       s.backward = true;
       s.workspace = no_buffer;
       s.output_gradient = gradient_buffer_[id];
+      s.centred = centred_[id] && readers_[id] == 1 && id != g_.output;
       out_.buffers[s.output_gradient].last = time;
       g_.visit(id, [&](const auto& l) {
         const backward_needs needs = needs_of(l);
@@ -304,6 +308,8 @@ class scheduler {
   int last_use_[max_nodes]{};
   int saved_use_[max_nodes]{};  ///< of the bytes that a node's layer saves; 0: nobody reads them
   bool has_gradient_[max_nodes]{};
+  int readers_[max_nodes]{};
+  bool centred_[max_nodes]{};  ///< by one of its readers
   short value_buffer_[max_nodes]{};
   short gradient_buffer_[max_nodes]{};
   short recomputed_buffer_[max_nodes]{};

@@ -26,6 +26,7 @@ struct batch_norm {
   static constexpr bool folds = true;
   static constexpr bool normalises_over_batch = true;
   static constexpr bool takes_statistics = true;
+  static constexpr bool centres_gradient = true;  // what all pixels have in common was taken from them
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
     if (in.size() != 1) return {graph_error::wrong_number_of_inputs, in[0]};

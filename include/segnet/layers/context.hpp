@@ -74,6 +74,16 @@ struct backward_context : layer_context<Backend> {
   std::array<bool, max_inputs> accumulate{};
   std::array<parameter_scalar*, max_layer_parameters> parameter_gradients{};
   bool accumulate_parameters = false;
+  bool centred = false;  ///< output_gradient sums to 0 over all images and pixels in each channel
+
+  /// Where a layer with the activation `act` writes the gradient of its bias, parameter `i`. Null where that
+  /// is 0, since it is those sums, and therefore already written.
+  parameter_scalar* bias_gradient(std::size_t i, activation act) const {
+    parameter_scalar* const gradient = parameter_gradients[i];
+    if (!centred || act != activation::none || gradient == nullptr) return gradient;
+    if (!accumulate_parameters) this->backend->clear(static_cast<std::size_t>(output.dims.c), gradient);
+    return nullptr;
+  }
 };
 
 }  // namespace segnet

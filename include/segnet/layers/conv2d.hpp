@@ -141,9 +141,9 @@ struct conv2d {
       dy = workspace;
       workspace += ctx.output_gradient.size();
     }
+    typename Backend::parameter_scalar* const dbias = bias ? ctx.bias_gradient(1, act) : nullptr;
     backend.conv2d_backward_weights(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
-                                    dy, ctx.parameter_gradients[0],
-                                    bias ? ctx.parameter_gradients[1] : nullptr, ctx.accumulate_parameters,
+                                    dy, ctx.parameter_gradients[0], dbias, ctx.accumulate_parameters,
                                     ctx.scratch);
     const bool wanted = std::any_of(ctx.input_gradients.begin(), ctx.input_gradients.end(),
                                     [](const auto& gradient) { return gradient.data != nullptr; });

@@ -134,9 +134,9 @@ struct transposed_conv2d {
       backend.relu_backward(ctx.output_gradient.size(), ctx.output.data, dy, ctx.workspace, false);
       dy = ctx.workspace;
     }
-    if (bias)
-      backend.channel_sums(ctx.output_gradient.rows(), channels, dy, ctx.parameter_gradients[1],
-                           ctx.accumulate_parameters, ctx.scratch);
+    if (P* const dbias = bias ? ctx.bias_gradient(1, act) : nullptr)
+      backend.channel_sums(ctx.output_gradient.rows(), channels, dy, dbias, ctx.accumulate_parameters,
+                           ctx.scratch);
     P* const dweight = ctx.parameter_gradients[0];
     T* const dx = ctx.input_gradients[0].data;
     if (per_channel) {

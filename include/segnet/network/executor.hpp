@@ -92,6 +92,7 @@ class executor {
           ctx.parameter_gradients[static_cast<std::size_t>(e - table_.first[s.node])] =
               memory_.gradients + table_.entries[e].offset;
       ctx.accumulate_parameters = accumulate;
+      ctx.centred = s.centred;
       g_.visit(s.node, [&](const auto& l) { l.backward(ctx); });
     }
   }

@@ -79,7 +79,7 @@ class device_scores<class_task, Network> {
   void enqueue(int count, const float*, const std::uint8_t* labels) {
     backend& b = net_.backend();
     const auto output = net_.device_output(count);
-    b.clear(counts_.data(), counts_.size() * sizeof(counter));
+    b.clear(counts_.size(), counts_.data());
     b.count_classes(output.rows(), classes, ignore_, output.data, cropped_(count, labels), counts_.data(),
                     predicted_.data());
     b.download(counts_.data(), counts_.size(), fetched_.data());

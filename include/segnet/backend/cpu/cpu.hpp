@@ -337,6 +337,8 @@ class basic_cpu {
       return detail::load<l>(a + i) + detail::load<l>(b + i);
     });
   }
+  /// Of few values: the gradients of a layer's parameters.
+  void clear(std::size_t n, T* values) { std::fill_n(values, n, T{0}); }
   void fill(std::size_t size, T value, T* y) {
     detail::transform(pool_, size, y, false,
                       [=](auto l, std::size_t) SEGNET_INLINE_LAMBDA { return detail::broadcast<l>(value); });

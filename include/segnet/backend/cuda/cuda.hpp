@@ -81,9 +81,6 @@ class basic_cuda {
   void download(const U* from, std::size_t n, U* to) {
     copy_bytes(from, n * sizeof(U), to, cudaMemcpyDeviceToHost);
   }
-  void clear(void* memory, std::size_t bytes) {
-    gpu::check(cudaMemsetAsync(memory, 0, bytes, raw()), "cudaMemsetAsync");
-  }
   void copy(const void* from, std::size_t bytes, void* to) {
     copy_bytes(from, bytes, to, cudaMemcpyDeviceToDevice);
   }
@@ -366,6 +363,11 @@ class basic_cuda {
   }
   void add(std::size_t size, const T* a, const T* b, T* y) {
     run([&] { gpu::kernels::add<T>(raw(), size, a, b, y); });
+  }
+  /// Numbers of any type.
+  template <class U>
+  void clear(std::size_t n, U* values) {
+    run([&] { gpu::check(cudaMemsetAsync(values, 0, n * sizeof(U), raw()), "cudaMemsetAsync"); });
   }
   void fill(std::size_t size, T value, T* y) {
     run([&] { gpu::kernels::fill<T>(raw(), size, static_cast<float>(value), y); });

@@ -2,6 +2,8 @@
 // What the real cuDNN accepts, seen without a card: plans for an H100 that is only described. Every
 // convolution of the networks must have one in every precision, and the fusions that the backend counts on
 // must exist.
+#include "../temporary_folder.hpp"
+
 #include <segnet/backend/cuda/convolution.hpp>
 #include <segnet/backend/cuda/device.hpp>
 #include <segnet/graph/passes.hpp>
@@ -282,6 +284,51 @@ TEST_CASE("plans: an engine's choice is made again from its notes") {
     }
     CHECK(!plan.choice().knobs.empty());
   }
+}
+
+TEST_CASE("plans: a kernel is compiled once, for all programs") {
+  if (!can_compile()) {
+    WARN("skipped: without a driver, or a stand-in for it, cuDNN cannot compile the kernels of fusions");
+    return;
+  }
+  const segnet_test::temporary_folder folder;
+  const gpu::plan_target target(h100);
+  const convolution_problem problem{.geometry = usual,
+                                    .batch = 16,
+                                    .format = precision::bf16,
+                                    .scale = true,
+                                    .bias = true,
+                                    .act = activation::relu};
+  const gpu::convolution_plan compiled(problem, target);
+  const std::string text = compiled.serialised();
+  REQUIRE(!text.empty());
+  CHECK(gpu::convolution_plan({.geometry = usual, .batch = 16, .format = precision::bf16}, target)
+            .serialised()
+            .empty());
+
+  gpu::engine_cache cache(folder / "engines.json", {});
+  const gpu::engine_note note{compiled.choice(), compiled.dropped(), 1};
+  const std::string name = gpu::describe(problem);
+  cache.remember(name, note);
+  REQUIRE(cache.save());
+  CHECK(cache.stored(name, note).empty());
+  // The first to make it writes it down, the next reads it: there is nothing more to write.
+  for (const bool written : {false, true}) {
+    gpu::convolutions plans(gpu::plan_target(h100), gpu::engine_cache(folder / "engines.json", {}));
+    const gpu::convolution_plan& plan = plans.get(problem);
+    CHECK(plan.is_known());
+    CHECK(plan.choice() == compiled.choice());
+    CHECK(plan.dropped() == 0);
+    CHECK(plan.workspace_bytes() == compiled.workspace_bytes());
+    CHECK(plan.serialised().empty() == written);
+    CHECK(cache.stored(name, note).size() == text.size());
+  }
+  // Of another engine, or of no sense: as if it were not there.
+  CHECK(cache.stored(name, {{note.choice.engine + 1, note.choice.knobs}, 0, 1}).empty());
+  cache.store(name, note, "{}");
+  gpu::convolutions plans(gpu::plan_target(h100), gpu::engine_cache(folder / "engines.json", {}));
+  CHECK(plans.get(problem).is_known());
+  CHECK(cache.stored(name, note).size() == text.size());
 }
 
 TEST_CASE("plans: a card's properties that cuDNN cannot read are an error of ours") {

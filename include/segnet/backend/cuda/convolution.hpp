@@ -12,6 +12,7 @@
 #include <array>
 #include <bit>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -350,13 +351,15 @@ class convolution_plan {
   /// Engines that need more working memory than this are only taken where cuDNN recommends no other.
   static constexpr std::size_t usual_workspace = std::size_t{256} << 20;
 
-  /// `known`, from an earlier run, is tried first. `target` must live as long. Throws cuda_error where cuDNN
-  /// has no engine for the convolution alone, argument_error where the problem makes no sense.
+  /// `known`, from an earlier run, is tried first; `stored` is what serialised() gave for it, or empty.
+  /// `target` must live as long. Throws cuda_error where cuDNN has no engine for the convolution alone,
+  /// argument_error where the problem makes no sense.
   convolution_plan(const convolution_problem& problem, const plan_target& target,
-                   const engine_note* known = nullptr, std::size_t workspace_limit = usual_workspace)
+                   const engine_note* known = nullptr, std::size_t workspace_limit = usual_workspace,
+                   const std::string& stored = {})
       : problem_(problem), target_(&target) {
     check_problem();
-    if (known != nullptr && take_known(*known)) return;
+    if (known != nullptr && take_known(*known, stored)) return;
     // All sets of fusions, the smallest first: what is dropped costs a pass over memory each.
     std::vector<unsigned> sets;
     for (unsigned set = 0; set <= all_fusions; ++set)
@@ -368,7 +371,8 @@ class convolution_plan {
                      describe(problem) + ")");
   }
   convolution_plan(const convolution_problem&, plan_target&&, const engine_note* = nullptr,
-                   std::size_t = usual_workspace) = delete;  // which would not live as long
+                   std::size_t = usual_workspace,
+                   const std::string& = {}) = delete;  // which would not live as long
   convolution_plan(const convolution_plan&) = delete;
   convolution_plan& operator=(const convolution_plan&) = delete;
 
@@ -391,6 +395,11 @@ class convolution_plan {
   /// Whether the engine was `known`, or is settled, that is need not be timed.
   bool is_known() const { return known_; }
   void settle() { known_ = true; }
+  /// The plan as text, if it is worth keeping: where cuDNN had to compile a kernel for it. Else empty.
+  std::string serialised() const {
+    const candidate& chosen = candidates_[selected_];
+    return chosen.seconds > 0.02 ? chosen.plan->text(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION) : "";
+  }
 
   /// Engines that can be tried, in the order in which cuDNN recommends them.
   std::size_t candidates() const { return candidates_.size(); }
@@ -440,6 +449,7 @@ class convolution_plan {
     std::optional<engine_configuration> parts;  ///< what a known one was made of
     std::optional<descriptor> plan;             ///< once it is made
     std::size_t workspace = 0;
+    double seconds = 0;  ///< that it took to make the plan
     bool fails = false;
 
     candidate(const option& of, engine_choice made, descriptor settings)
@@ -476,14 +486,16 @@ class convolution_plan {
       throw argument_error("not a convolution that can be asked for: " + describe(p));
   }
 
-  bool take_known(const engine_note& known) {
+  bool take_known(const engine_note& known, const std::string& stored) {
     if ((known.dropped & ~problem_.fusions()) != 0 || known.dropped != complete(known.dropped)) return false;
     try {
       const option& from = options_.emplace_back(problem_, known.dropped, *target_);
       candidate& only =
           candidates_.emplace_back(from, known.choice, descriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR));
       only.parts.emplace(from.graph.get(), known.choice, *target_);
-      if (*only.parts && allowed(describe_engine(only.settings())) && prepare(only)) return known_ = true;
+      if (*only.parts && allowed(describe_engine(only.settings())) &&
+          (restore(only, stored) || prepare(only)))
+        return known_ = true;
     } catch (const cuda_error&) {  // noted by a cuDNN that could do more
     }
     candidates_.clear();
@@ -530,12 +542,31 @@ class convolution_plan {
     descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     target_->apply_to_plan(plan);
     plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, each.settings());
+    const auto begin = std::chrono::steady_clock::now();
     each.fails = plan.try_finalize() != CUDNN_STATUS_SUCCESS;
     if (each.fails) return false;
+    each.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    take(each, std::move(plan));
+    return true;
+  }
+  /// The same from what an earlier run has written down, kernel included; false where it cannot be used.
+  bool restore(candidate& each, const std::string& stored) const {
+    if (stored.empty()) return false;
+    try {
+      descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+      target_->apply_to_plan(plan);
+      plan.set(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, std::span<const char>(stored));
+      plan.finalize("a stored plan");
+      take(each, std::move(plan));
+      return true;
+    } catch (const cuda_error&) {
+      return false;
+    }
+  }
+  static void take(candidate& each, descriptor plan) {
     each.workspace =
         static_cast<std::size_t>(plan.value<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
     each.plan.emplace(std::move(plan));
-    return true;
   }
 
   /// The addresses in cuDNN's form, made once for each set of them.
@@ -650,13 +681,22 @@ class convolutions {
     try_some(fused, fused + unfused, most / 2);
     plan.select(best.value_or(usual), bytes);
     plan.settle();
-    if (best) known_.remember(describe(problem), {plan.choice(), plan.dropped(), least});
+    if (!best) return;
+    const engine_note note{plan.choice(), plan.dropped(), least};
+    known_.remember(describe(problem), note);
+    known_.store(describe(problem), note, plan.serialised());
   }
 
   convolution_plan& plan_of(const convolution_problem& problem) {
     if (const auto found = plans_.find(problem); found != plans_.end()) return found->second;
-    return plans_.try_emplace(problem, problem, target_, known_.find(describe(problem)), workspace_limit_)
-        .first->second;
+    const std::string name = describe(problem);
+    const engine_note* const note = known_.find(name);
+    const std::string stored = note != nullptr ? known_.stored(name, *note) : "";
+    convolution_plan& made =
+        plans_.try_emplace(problem, problem, target_, note, workspace_limit_, stored).first->second;
+    if (made.is_known())
+      known_.store(name, *note, made.serialised());  // which is empty where it was restored
+    return made;
   }
 
   plan_target target_;

@@ -112,6 +112,16 @@ class descriptor {
     result.resize(std::min(limit, static_cast<std::size_t>(std::max<std::int64_t>(count, 0))));
     return result;
   }
+  /// Of any length.
+  std::string text(cudnnBackendAttributeName_t name) const {
+    std::int64_t size = 0;
+    check(cudnnBackendGetAttribute(get(), name, CUDNN_TYPE_CHAR, 0, &size, nullptr),
+          "cudnnBackendGetAttribute");
+    std::string result(static_cast<std::size_t>(std::max<std::int64_t>(size, 0)), '\0');
+    check(cudnnBackendGetAttribute(get(), name, CUDNN_TYPE_CHAR, size, &size, result.data()),
+          "cudnnBackendGetAttribute");
+    return result;
+  }
   /// Those that this one refers to, at most `limit` of them.
   std::vector<descriptor> descriptors(cudnnBackendAttributeName_t name, cudnnBackendDescriptorType_t type,
                                       std::size_t limit) const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which engine was fastest for each convolution, remembered between runs in a small file for each card and
-// version of cuDNN. The file is never needed: what is wrong with it, or with its folder, is passed over in
-// silence, and the engines are timed again.
+// version of cuDNN; beside it, in a folder, plans with the kernels that cuDNN compiled for them. None of that
+// is ever needed: what is wrong with it is passed over in silence, and done again.
 #pragma once
 
 #include <segnet/backend/cuda/cudnn_graph.hpp>
@@ -11,6 +11,7 @@
 
 #include <cctype>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -114,6 +115,24 @@ class engine_cache {
     }
   }
 
+  /// Keeps a plan's text, of some 50 KB, for the next run; an empty one is nothing to keep. Never throws.
+  void store(const std::string& problem, const engine_note& note, const std::string& plan) const noexcept {
+    if (plan.empty() || file_.empty()) return;
+    try {
+      const std::filesystem::path file = plan_file(problem);
+      create_folder(file.parent_path());
+      atomic_write(
+          file, [&](file_sink& sink) { sink.write(title(problem, note) + plan); }, durability::renamed);
+    } catch (const std::exception&) {
+    }
+  }
+  /// What store() kept for this problem and engine; empty where there is nothing.
+  std::string stored(const std::string& problem, const engine_note& note) const {
+    if (file_.empty()) return {};
+    const std::string text = content(plan_file(problem)), expected = title(problem, note);
+    return text.starts_with(expected) ? text.substr(expected.size()) : std::string();
+  }
+
  private:
   /// Notes are a few hundred bytes each.
   static constexpr std::uintmax_t largest_file = std::uintmax_t{16} << 20;
@@ -122,13 +141,7 @@ class engine_cache {
   std::map<std::string, engine_note> read() const {
     std::map<std::string, engine_note> found;
     try {
-      std::error_code problem;
-      if (!std::filesystem::is_regular_file(file_, problem) ||
-          std::filesystem::file_size(file_) > largest_file)
-        return found;
-      std::ifstream in(file_, std::ios::binary);
-      const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-      const auto whole = nlohmann::json::parse(text);
+      const auto whole = nlohmann::json::parse(content(file_));
       if (engine_cache_scope{whole.at("card"), whole.at("compute_capability"), whole.at("cudnn")} != scope_)
         return found;
       for (const auto& [name, each] : whole.at("engines").items())
@@ -139,6 +152,29 @@ class engine_cache {
     } catch (const std::exception&) {  // what was read so far is good
     }
     return found;
+  }
+
+  /// Of a regular file that is not too large; else empty.
+  static std::string content(const std::filesystem::path& file) {
+    std::error_code problem;
+    if (!std::filesystem::is_regular_file(file, problem)) return {};
+    const std::uintmax_t size = std::filesystem::file_size(file, problem);
+    if (problem || size > largest_file) return {};
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  }
+  /// In a folder called as the file, but for the ending. Different problems may share a name: see title().
+  std::filesystem::path plan_file(const std::string& problem) const {
+    std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+    for (const char c : problem) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    char name[17];
+    std::snprintf(name, sizeof name, "%016llx", static_cast<unsigned long long>(hash));
+    return std::filesystem::path(file_).replace_extension(".plans") / (std::string(name) + ".plan");
+  }
+  /// The first line of a plan's file: what it is for.
+  static std::string title(const std::string& problem, const engine_note& note) {
+    return problem + "; engine " + std::to_string(note.choice.engine) + ", " +
+           nlohmann::json(note.choice.knobs).dump() + ", without " + std::to_string(note.dropped) + "\n";
   }
 
   std::filesystem::path file_;

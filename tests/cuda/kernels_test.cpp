@@ -328,7 +328,7 @@ TEMPLATE_TEST_CASE("cuda kernels: scale, shift, activation and pooling in place"
                                  batch, pools_first ? before.data() : after.data(), most.data(), nullptr);
             const float* const scales = (given & 1) != 0 ? scale.card.data() : nullptr;
             const float* const biases = (given & 2) != 0 ? bias.card.data() : nullptr;
-            k::scale_shift_act<T>(s.get(), size / row, channels, scales, biases, act, plain.card);
+            k::scale_shift_act<T>(s.get(), size / row, channels, plain.card, scales, biases, act, plain.card);
             k::scale_shift_act_pool<T>(s.get(), batch, h, w, channels, scales, biases, act, pools_first,
                                        y.card, pooled);
             CHECK(agrees(plain.card, after));

@@ -117,6 +117,42 @@ TEST_CASE("in training a convolution gives the batch-norm behind it the statisti
   }
 }
 
+namespace {
+struct able : cpu {
+  static constexpr bool takes_prologue = true;
+};
+}  // namespace
+
+TEST_CASE("a convolution normalises what it reads where the backend can", "[graph]") {
+  graph_builder g;
+  const value a = g("a", batch_norm{}, g("conv_a", conv2d{.channels = 4}, g.input({8, 8, 2})));
+  const value b = g("b", batch_norm{}, g("conv_b", conv2d{.channels = 4}, a));
+  const value c = g("c", batch_norm{}, g("conv_c", conv2d{.channels = 4}, g("pool", max_pool{}, b)));
+  g.output(g("logits", conv2d{.channels = 1}, g("join", concat{}, g("up", upsample{}, c), b)));
+  const auto graph = training_graph(g.finish());
+  const schedule usual = make_schedule<cpu>(graph, {}), plan = make_schedule<able>(graph, {});
+  const auto called = [&](const step& s) { return graph.nodes[s.node].label.view(); };
+  for (const step& s : usual.steps) CHECK((s.coefficients == -1 && s.prologue == -1));
+  REQUIRE(plan.steps.size() == usual.steps.size());
+  int coefficients = -1;
+  for (int i = 0; i < plan.forward_steps; ++i) {
+    const step& s = plan.steps[i];
+    CHECK((s.coefficients >= 0) == (called(s) == "a"));
+    CHECK((s.output == no_buffer) == (called(s) == "a"));
+    if (called(s) == "a") coefficients = s.coefficients;
+    CHECK((s.prologue >= 0) == (called(s) == "conv_b"));
+    if (called(s) != "conv_b") continue;
+    CHECK(s.prologue == coefficients);
+    CHECK(s.prologue_act == activation::none);
+    CHECK(s.inputs[0] == plan.steps[0].output);
+  }
+  // The backward pass reads the value itself.
+  for (int i = plan.forward_steps; i < plan.steps.size(); ++i)
+    if (const step& s = plan.steps[i]; called(s) == "conv_b") CHECK(s.inputs[0] != plan.steps[0].output);
+  CHECK(plan.bytes_per_image <= usual.bytes_per_image);
+  for (const step& s : make_schedule<able>(graph, {.training = false}).steps) CHECK(s.prologue == -1);
+}
+
 TEST_CASE("the gradient that only a batch-norm gives sums to zero", "[graph]") {
   graph_builder g;
   const value a = g("a", conv2d{.channels = 4}, g.input({4, 4, 2}));

@@ -43,6 +43,15 @@ struct conv2d_source {
   int upsample = 1;
 };
 
+/// What a convolution does to what it reads from its only source: act(scale[c] * x + shift[c]), with the
+/// zeros of its padding around that. Null pointers: nothing.
+template <class P>
+struct conv2d_prologue {
+  const P* scale = nullptr;
+  const P* shift = nullptr;
+  activation act = activation::none;
+};
+
 /// What a convolution does to the sums that it writes: act(scale[k] * sum + bias[k]). Null pointers stand for
 /// ones and zeros. Where `pooled` is given, the maximum of each 2 x 2 pixels goes there, [batch][out_h / 2]
 /// [out_w / 2][out_channels]; the output's height and width must be even then. Where `mean` and `variance`

@@ -60,6 +60,13 @@
 //                                              keeps the mean and the variance of each channel of its only
 //                                              input as the first of its saved elements, or finds them there
 //                                              where forward_context::statistics_given
+//   static constexpr bool gives_coefficients = true;
+//                                              is y = act(scale * x + shift) per channel, in training, with
+//                                              `activation act`; writes scale and shift instead of y where
+//                                              forward_context::coefficients is given
+//   constexpr bool takes_prologue(int inputs) const;
+//                                              whether it reads its first input through
+//                                              forward_context::prologue where that is given
 //   static constexpr bool centres_gradient = true;
 //                                              the gradient of its only input sums to 0 over all images and
 //                                              pixels, in each channel
@@ -284,6 +291,14 @@ concept gives_statistics = requires {
 template <class L>
 concept takes_statistics = requires {
   requires L::takes_statistics;
+};
+template <class L>
+concept gives_coefficients = takes_activation<L> && requires {
+  requires L::gives_coefficients;
+};
+template <class Backend>
+concept takes_prologue = requires {
+  requires Backend::takes_prologue;
 };
 template <class L>
 concept centres_gradient = requires {

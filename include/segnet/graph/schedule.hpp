@@ -34,7 +34,10 @@ struct step {
   int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
   int statistics = -1;  ///< offset among the saved scalars of the output's mean, and the variance behind it
   bool statistics_given = false;  ///< the first saved scalars are there before the layer is called
-  bool centred = false;           ///< output_gradient sums to 0 in each channel
+  int coefficients = -1;  ///< offset among the saved scalars of a scale and a shift written instead of output
+  int prologue = -1;      ///< the same, of the layer in front, whose input is this step's
+  activation prologue_act = activation::none;
+  bool centred = false;  ///< output_gradient sums to 0 in each channel
 };
 
 inline constexpr int max_steps = 3 * max_nodes;
@@ -190,6 +193,8 @@ class scheduler {
         if (in_place(l) && node.inputs.size() == 1 && s.inputs[0] >= 0 && last_use_[input] == time &&
             g_.nodes[input].dims == node.dims)
           value_buffer_[id] = s.inputs[0];
+        else if (is_applied_by_reader(id))
+          value_buffer_[id] = no_buffer;
         else
           value_buffer_[id] = new_buffer(value_bytes(id), time, time);
         add_scratch(s, workspace_of<Backend>(l, in, false), time);
@@ -200,6 +205,19 @@ class scheduler {
           if (saved.elements > 0) s.saved_elements = static_cast<int>(out_.saved_elements);
           out_.saved_elements += whole_lines(saved.elements);
           if (takes_statistics<std::remove_cvref_t<decltype(l)>>) ask_for_statistics(s, input);
+        }
+        if (value_buffer_[id] == no_buffer) {
+          s.coefficients = static_cast<int>(out_.saved_elements);
+          out_.saved_elements += whole_lines(2 * static_cast<std::size_t>(node.dims.c));
+        }
+        if (input > 0 && g_.nodes[input].writer < 0 && s.inputs[0] == no_buffer) {
+          const step& in_front = out_.steps[forward_time_[input]];
+          s.inputs[0] = in_front.inputs[0];
+          s.prologue = in_front.coefficients;
+          g_.visit(input, [&](const auto& front) {
+            if constexpr (gives_coefficients<std::remove_cvref_t<decltype(front)>>)
+              s.prologue_act = front.act;
+          });
         }
       });
       if (node.saved_source >= 0) s.source_saved = out_.steps[forward_time_[node.saved_source]].saved;
@@ -213,6 +231,26 @@ class scheduler {
       out_.steps.push_back(s);
     }
     out_.output = value_buffer_[g_.output];
+  }
+
+  /// Whether a layer's only reader does what it would do, so that its output need not be written. The
+  /// backward pass computes that again.
+  constexpr bool is_applied_by_reader(int id) const {
+    if constexpr (takes_prologue<Backend>) {
+      if (!options_.training || readers_[id] != 1 || !recomputed(id)) return false;
+      bool gives = false, takes = false;
+      g_.visit(id, [&](const auto& l) { gives = gives_coefficients<std::remove_cvref_t<decltype(l)>>; });
+      if (!gives) return false;
+      for (int reader = id + 1; reader < g_.nodes.size(); ++reader) {
+        const graph_node& node = g_.nodes[reader];
+        if (node.dead || node.inputs.size() != 1 || node.inputs[0] != id) continue;
+        g_.visit(reader, [&](const auto& l) {
+          if constexpr (requires { l.takes_prologue(1); }) takes = l.takes_prologue(1);
+        });
+      }
+      return takes;
+    }
+    return false;
   }
 
   /// Where a step takes its input's statistics, the layer that writes this input gives them, if it can.
@@ -292,7 +330,7 @@ class scheduler {
 
   constexpr void plan_values() {
     for (int id = 1; id < g_.nodes.size(); ++id)
-      if (!g_.nodes[id].dead) {
+      if (!g_.nodes[id].dead && value_buffer_[id] != no_buffer) {
         planned_buffer& buffer = out_.buffers[value_buffer_[id]];
         buffer.last = std::max({buffer.last, forward_time_[id], last_use_[id]});
       }

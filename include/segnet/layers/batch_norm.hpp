@@ -26,6 +26,7 @@ struct batch_norm {
   static constexpr bool folds = true;
   static constexpr bool normalises_over_batch = true;
   static constexpr bool takes_statistics = true;
+  static constexpr bool gives_coefficients = true;
   static constexpr bool centres_gradient = true;  // what all pixels have in common was taken from them
 
   constexpr shape_result out_shape(std::span<const shape> in) const {
@@ -73,6 +74,12 @@ struct batch_norm {
                                                static_cast<T>(epsilon), act, ctx.output.data);
     if (!ctx.statistics_given)
       ctx.backend->batch_statistics(x.rows(), x.dims.c, x.data, ctx.saved, ctx.saved + x.dims.c, ctx.scratch);
+    if constexpr (detail::takes_prologue<Backend>)
+      if (ctx.coefficients != nullptr)
+        return ctx.backend->batch_norm_coefficients(
+            x.rows(), x.dims.c, p[0], p[1], static_cast<T>(epsilon),
+            static_cast<T>(std::min(momentum, ctx.momentum_limit)), ctx.statistics[2], ctx.statistics[3],
+            ctx.saved, ctx.saved + x.dims.c, ctx.coefficients, ctx.coefficients + x.dims.c);
     ctx.backend->batch_norm_forward(x.rows(), x.dims.c, x.data, p[0], p[1], static_cast<T>(epsilon),
                                     static_cast<T>(std::min(momentum, ctx.momentum_limit)), ctx.statistics[2],
                                     ctx.statistics[3], ctx.saved, ctx.saved + x.dims.c, act, ctx.output.data);

@@ -57,6 +57,10 @@ struct forward_context : layer_context<Backend> {
   // Of each channel of the output over the batch, the variance biased; null unless the next layer asks.
   parameter_scalar* mean = nullptr;
   parameter_scalar* variance = nullptr;
+  // Only with a backend that has takes_prologue: of this layer, for the reader of its output, which has no
+  // memory then; and of the layer in front, whose input is `inputs[0]`.
+  parameter_scalar* coefficients = nullptr;  ///< scale, and the shift behind it
+  conv2d_prologue<parameter_scalar> prologue{};
   bool statistics_given = false;  ///< `saved` starts with those of the input, whose layer has written them
 };
 

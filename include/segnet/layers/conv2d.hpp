@@ -94,6 +94,8 @@ struct conv2d {
     return g;
   }
 
+  constexpr bool takes_prologue(int inputs) const { return reads_one_plain_input(inputs); }
+
   template <class Backend>
   constexpr layer_workspace workspace(std::span<const shape> in, bool backward) const {
     const conv2d_geometry g = geometry(in);
@@ -125,8 +127,13 @@ struct conv2d {
                                                                   .mean = ctx.mean,
                                                                   .variance = ctx.variance};
     if (ctx.scale == nullptr && bias) finish.bias = ctx.parameters[1];
-    ctx.backend->conv2d_forward(g, ctx.batch, {from.data(), static_cast<std::size_t>(ctx.input_count)},
-                                ctx.parameters[0], finish, ctx.output.data, ctx.scratch);
+    const std::span<const conv2d_source<T>> sources(from.data(), static_cast<std::size_t>(ctx.input_count));
+    if constexpr (detail::takes_prologue<Backend>)
+      ctx.backend->conv2d_forward(g, ctx.batch, sources, ctx.parameters[0], finish, ctx.output.data,
+                                  ctx.scratch, false, ctx.prologue);
+    else
+      ctx.backend->conv2d_forward(g, ctx.batch, sources, ctx.parameters[0], finish, ctx.output.data,
+                                  ctx.scratch);
   }
 
   template <class Backend>

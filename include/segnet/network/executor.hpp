@@ -55,6 +55,12 @@ class executor {
           ctx.variance = ctx.mean + g_.nodes[s.node].dims.c;
         }
         ctx.statistics_given = s.statistics_given;
+        if (s.coefficients >= 0) ctx.coefficients = memory_.saved + s.coefficients;
+        if (s.prologue >= 0) {
+          ctx.prologue.scale = memory_.saved + s.prologue;
+          ctx.prologue.shift = ctx.prologue.scale + g_.nodes[g_.nodes[s.node].inputs[0]].dims.c;
+          ctx.prologue.act = s.prologue_act;
+        }
         for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
           if (!table_.entries[e].spec.trainable)
             ctx.statistics[static_cast<std::size_t>(e - table_.first[s.node])] =

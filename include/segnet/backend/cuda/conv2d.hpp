@@ -59,7 +59,8 @@ class conv2d {
 
   void forward(const conv2d_call& call, const conv2d_geometry& g, int batch,
                std::span<const conv2d_source<T>> sources, const conv2d_weights<T>& weights,
-               const conv2d_epilogue<T, float>& finish, T* out, bool accumulate) {
+               const conv2d_epilogue<T, float>& finish, T* out, bool accumulate,
+               const conv2d_prologue<float>& prologue) {
     const operand padded = pad(g);
     const std::size_t rows = pixels(batch, g.out_h, g.out_w);
     const bool whole = padded.out == g.out_channels;  // else a part of what cuDNN writes is wanted
@@ -73,7 +74,13 @@ class conv2d {
       // cuDNN's sums are added by atomic operations, although it does not say so.
       problem.statistics = finish.mean != nullptr && !accumulate && !deterministic_;
     }
+    if (prologue.scale != nullptr) problem.prologue = true, problem.input_act = prologue.act;
     const T* const x = gather(call, g, batch, sources, padded.in);
+    const float* const input_scale = pad_values(call, prologue.scale, g.in_channels, padded.in);
+    const float* const input_shift = pad_values(call, prologue.shift, g.in_channels, padded.in);
+    T* const normalised = problem.prologue && may_leave_prologue(problem)
+                              ? call.area.take<T>(pixels(batch, g.h, g.w) * at(padded.in))
+                              : nullptr;
     const T* const w = multiply(call, g, weights, padded);
     T* const aside = whole && !accumulate ? nullptr : call.area.take<T>(rows * at(padded.out));
     float* const sums = problem.statistics ? call.area.take<float>(2 * at(g.out_channels)) : nullptr;
@@ -85,6 +92,13 @@ class conv2d {
       const bool direct = whole && (!accumulate || plan.accumulates());
       convolution_data data{.x = x, .w = w, .y = direct ? out : aside};
       data.scale = finish.scale, data.bias = finish.bias;
+      if (plan.fuses_prologue()) {
+        data.input_scale = input_scale, data.input_shift = input_shift;
+      } else if (problem.prologue) {
+        kernels::scale_shift_act<T>(call.stream, pixels(batch, g.h, g.w), padded.in, x, input_scale,
+                                    input_shift, prologue.act, normalised);
+        data.x = normalised;
+      }
       if (plan.fuses_statistics()) {
         data.sum = sums, data.squares = sums + g.out_channels;
         // Its kernels add to what is there.
@@ -130,8 +144,8 @@ class conv2d {
       if (!direct)
         kernels::unpad_channels<T>(call.stream, rows, padded.in, g.in_channels, aside, dx, accumulate);
       if (!finish.is_empty() && !plan.fuses_epilogue())
-        kernels::scale_shift_act<T>(call.stream, rows, g.in_channels, finish.scale, finish.bias, finish.act,
-                                    dx);
+        kernels::scale_shift_act<T>(call.stream, rows, g.in_channels, dx, finish.scale, finish.bias,
+                                    finish.act, dx);
     });
   }
 
@@ -211,6 +225,18 @@ class conv2d {
     if (runs(call)) kernels::pad_channels<T>(call.stream, rows, channels, padded, values, wide);
     return wide;
   }
+  /// Values per channel, with zeros for channels that are only there to pad.
+  const float* pad_values(const conv2d_call& call, const float* values, int channels, int padded) {
+    if (values == nullptr || channels == padded) return values;
+    float* const wide = call.area.take<float>(at(padded));
+    if (runs(call)) kernels::pad_channels<float>(call.stream, 1, channels, padded, values, wide);
+    return wide;
+  }
+  /// Whether a kernel may have to do what the plan is to do to its input.
+  bool may_leave_prologue(const convolution_problem& problem) {
+    const convolution_plan& plan = plans_.get(problem);
+    return !plan.fuses_prologue() || (has_to_choose() && !plan.is_known());
+  }
   const T* multiply(const conv2d_call& call, const conv2d_geometry& g, const conv2d_weights<T>& weights,
                     const operand& padded) {
     if (padded.in == g.in_channels && padded.out == g.out_channels && weights.multiplied != nullptr)
@@ -270,7 +296,7 @@ class conv2d {
       kernels::scale_shift_act_pool<T>(s, batch, g.out_h, g.out_w, g.out_channels, scale, bias, act,
                                        finish.pools_first, y, finish.pooled);
     else if (scale != nullptr || bias != nullptr || act != activation::none)
-      kernels::scale_shift_act<T>(s, pixels(batch, g.out_h, g.out_w), g.out_channels, scale, bias, act, y);
+      kernels::scale_shift_act<T>(s, pixels(batch, g.out_h, g.out_w), g.out_channels, y, scale, bias, act, y);
   }
 
   cudnnHandle_t handle_;

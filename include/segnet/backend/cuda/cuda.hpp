@@ -34,6 +34,8 @@ template <class T>
 class basic_cuda {
  public:
   static constexpr bool on_device = true;
+  /// Convolutions can normalise what they read.
+  static constexpr bool takes_prologue = true;
   /// The small numbers of float16 end at 6e-8: gradients need a loss that is scaled up.
   static constexpr bool scales_loss = std::is_same_v<T, float16>;
 
@@ -175,9 +177,9 @@ class basic_cuda {
 
   void conv2d_forward(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
                       const float* weight, const conv2d_epilogue<T, float>& finish, T* out, const no_scratch&,
-                      bool accumulate = false) {
+                      bool accumulate = false, const conv2d_prologue<float>& prologue = {}) {
     with_scratch([&](const gpu::conv2d_call& call) {
-      convolutions_.forward(call, g, batch, sources, weights(weight), finish, out, accumulate);
+      convolutions_.forward(call, g, batch, sources, weights(weight), finish, out, accumulate, prologue);
     });
   }
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const float* weight, T* dx,
@@ -242,6 +244,16 @@ class basic_cuda {
       gpu::kernels::batch_norm_forward<T>(raw(), rows, channels, x, gamma, beta, epsilon,
                                           static_cast<double>(momentum), step_.data(), running_mean,
                                           running_var, saved_mean, saved_inv_std, act, y);
+    });
+  }
+  /// The same without the output, where the convolution that reads it computes it by itself.
+  void batch_norm_coefficients(std::size_t rows, int channels, const float* gamma, const float* beta,
+                               float epsilon, float momentum, float* running_mean, float* running_var,
+                               float* saved_mean, float* saved_inv_std, float* scale, float* shift) {
+    run([&] {
+      gpu::kernels::batch_norm_coefficients(raw(), rows, channels, gamma, beta, epsilon,
+                                            static_cast<double>(momentum), step_.data(), running_mean,
+                                            running_var, saved_mean, saved_inv_std, scale, shift);
     });
   }
   void batch_norm_apply(std::size_t rows, int channels, const T* x, const float* gamma, const float* beta,

@@ -73,6 +73,11 @@ void batch_norm_forward(cudaStream_t stream, std::size_t rows, int channels, con
                         const float* beta, float epsilon, double momentum, const step_values* step,
                         float* running_mean, float* running_var, float* saved_mean, float* saved_inv_std,
                         activation act, T* y);
+/// The same without the output: what it is made of instead, y = act(scale * x + shift).
+void batch_norm_coefficients(cudaStream_t stream, std::size_t rows, int channels, const float* gamma,
+                             const float* beta, float epsilon, double momentum, const step_values* step,
+                             float* running_mean, float* running_var, float* saved_mean, float* saved_inv_std,
+                             float* scale, float* shift);
 template <class T>
 void batch_norm_apply(cudaStream_t stream, std::size_t rows, int channels, const T* x, const float* gamma,
                       const float* beta, const float* saved_mean, const float* saved_inv_std, activation act,
@@ -88,10 +93,10 @@ void batch_norm_backward(cudaStream_t stream, std::size_t rows, int channels, co
                          const float* saved_inv_std, activation act, T* dx, bool accumulate_dx, float* dgamma,
                          float* dbeta, bool accumulate_parameters, void* workspace);
 
-/// y = act(scale * y + bias), as the epilogue of a convolution that has none of its own; scale and bias may
-/// be null.
+/// y = act(scale * x + bias), as the epilogue of a convolution that has none of its own, or as its prologue;
+/// y may be x, scale and bias may be null.
 template <class T>
-void scale_shift_act(cudaStream_t stream, std::size_t rows, int channels, const float* scale,
+void scale_shift_act(cudaStream_t stream, std::size_t rows, int channels, const T* x, const float* scale,
                      const float* bias, activation act, T* y);
 /// And the maxima of 2 x 2 pixels of it to pooled [batch][h / 2][w / 2][channels], or, with pools_first, of
 /// scale * y + bias; h and w are even.

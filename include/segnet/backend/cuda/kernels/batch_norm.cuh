@@ -181,6 +181,9 @@ struct finish_plain_statistics {
 };
 
 /// Moves the running statistics and inverts the variance.
+inline double unbiased(std::size_t rows) {
+  return rows > 1 ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1;
+}
 struct move_statistics {
   float epsilon, momentum;
   double unbiased;  // n / (n - 1)
@@ -193,6 +196,20 @@ struct move_statistics {
     variance[c] = static_cast<float>(1 / std::sqrt(spread + static_cast<double>(epsilon)));
     running_mean[c] = keep * running_mean[c] + (1 - keep) * mean[c];
     running_var[c] = keep * running_var[c] + (1 - keep) * static_cast<float>(spread * unbiased);
+  }
+};
+
+/// And the coefficients that the normalisation comes to.
+struct move_statistics_to_coefficients {
+  move_statistics move;
+  const float *gamma, *beta;
+  float *scale, *shift;
+
+  SEGNET_HD void operator()(std::size_t c) const {
+    move(c);
+    const float factor = gamma[c] * move.variance[c];  // which is 1 / sqrt(variance + epsilon) now
+    scale[c] = factor;
+    shift[c] = beta[c] - move.mean[c] * factor;
   }
 };
 
@@ -349,11 +366,23 @@ void batch_norm_forward(cudaStream_t stream, std::size_t rows, int channels, con
                         const float* beta, float epsilon, double momentum, const step_values* step,
                         float* running_mean, float* running_var, float* saved_mean, float* saved_inv_std,
                         activation act, T* y) {
-  const auto n = static_cast<double>(rows);
   for_each(stream, detail::to_size(channels),
-           detail::move_statistics{epsilon, static_cast<float>(momentum), rows > 1 ? n / (n - 1) : 1, step,
+           detail::move_statistics{epsilon, static_cast<float>(momentum), detail::unbiased(rows), step,
                                    running_mean, running_var, saved_mean, saved_inv_std});
   batch_norm_apply(stream, rows, channels, x, gamma, beta, saved_mean, saved_inv_std, act, y);
+}
+void batch_norm_coefficients(cudaStream_t stream, std::size_t rows, int channels, const float* gamma,
+                             const float* beta, float epsilon, double momentum, const step_values* step,
+                             float* running_mean, float* running_var, float* saved_mean, float* saved_inv_std,
+                             float* scale, float* shift) {
+  for_each(
+      stream, detail::to_size(channels),
+      detail::move_statistics_to_coefficients{{epsilon, static_cast<float>(momentum), detail::unbiased(rows),
+                                               step, running_mean, running_var, saved_mean, saved_inv_std},
+                                              gamma,
+                                              beta,
+                                              scale,
+                                              shift});
 }
 template <class T>
 void batch_norm_apply(cudaStream_t stream, std::size_t rows, int channels, const T* x, const float* gamma,
@@ -389,11 +418,9 @@ void batch_norm_backward(cudaStream_t stream, std::size_t rows, int channels, co
 }
 
 template <class T>
-void scale_shift_act(cudaStream_t stream, std::size_t rows, int channels, const float* scale,
+void scale_shift_act(cudaStream_t stream, std::size_t rows, int channels, const T* x, const float* scale,
                      const float* bias, activation act, T* y) {
-  if (scale == nullptr && bias == nullptr && act == activation::none) return;
-  detail::scale_rows(stream, rows, channels, static_cast<const T*>(y), detail::given_scale_shift{scale, bias},
-                     act, y);
+  detail::scale_rows(stream, rows, channels, x, detail::given_scale_shift{scale, bias}, act, y);
 }
 template <class T>
 void scale_shift_act_pool(cudaStream_t stream, int batch, int h, int w, int channels, const float* scale,

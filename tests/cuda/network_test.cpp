@@ -80,9 +80,10 @@ void compare_with_cpu(int batch = 2, std::uint64_t seed = 3) {
     random_gradient(found, 7);
     expected.backward(accumulate);
     found.backward(accumulate);
-    // A rounding that takes a value across zero opens or shuts a ReLU: with a random upstream gradient that
-    // is much more, layer by layer, than the rounding itself. The last layer shows the rounding alone.
-    CHECK(distance(found.gradients(), expected.gradients()) < (limit > 1e-3 ? 0.7 : limit));
+    // A rounding that takes a value across zero opens or shuts a ReLU, and one that exchanges two values of a
+    // pooling's window sends a gradient elsewhere: with a random upstream gradient that is much more, layer
+    // by layer, than the rounding itself. The last layer shows the rounding alone.
+    CHECK(distance(found.gradients(), expected.gradients()) < (limit > 1e-3 ? 0.7 : 5e-3));
     const parameter& last = weights_of_last_layer<cpu_net>();
     CHECK(distance(found.gradient(last), expected.gradient(last)) < limit);
   }
@@ -106,7 +107,6 @@ TEMPLATE_TEST_CASE("networks give on a card what they give on the processor", ""
   SECTION("odd numbers of channels") { compare_with_cpu<odd_car, TestType>(3); }
 }
 
-// The seeds are such that no window of a pooling has two values that a rounding can exchange.
 TEST_CASE("all network types run on a card") {
   SEGNET_SKIP_WITHOUT_CARD();
   SECTION("SegNet") { compare_with_cpu<segnet_vgg16<32, 48, 4, 4>, cuda>(); }

@@ -4,35 +4,13 @@
 
 #include <segnet/backend/cpu/lanes.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
+#include <segnet/core/axes.hpp>
 #include <segnet/core/shape.hpp>
 
 #include <algorithm>
 #include <cstddef>
 
 namespace segnet::detail {
-
-/// One axis: pixels are areas, whose centres are interpolated between; beyond the outermost centres the image
-/// goes on as it ends (PyTorch's align_corners = false).
-struct bilinear_axis {
-  int size, factor;  // of the input
-
-  template <class T>
-  struct sample {
-    int first, second;
-    T of_first, of_second;  // weights; their sum is 1
-  };
-  /// What an output pixel is made of.
-  template <class T>
-  constexpr sample<T> at(int out) const {
-    const int unit = 2 * factor, place = std::max(0, 2 * out + 1 - factor);  // in parts of a pixel
-    const int first = place / unit;
-    const T share = static_cast<T>(place % unit) / static_cast<T>(unit);
-    return {first, std::min(first + 1, size - 1), T{1} - share, share};
-  }
-  /// Output pixels that may read an input pixel: [begin, end).
-  constexpr int begin(int in) const { return std::max(0, (in - 1) * factor); }
-  constexpr int end(int in) const { return std::min(size, in + 2) * factor; }
-};
 
 template <class T>
 void bilinear_forward(thread_pool& pool, int factor, int batch, shape in, const T* x, T* y) {

@@ -7,6 +7,7 @@
 
 #include <segnet/backend/cpu/lanes.hpp>
 #include <segnet/backend/cpu/parallel.hpp>
+#include <segnet/core/axes.hpp>
 #include <segnet/core/primitives.hpp>
 
 #include <algorithm>
@@ -14,37 +15,6 @@
 #include <cstddef>
 
 namespace segnet::detail {
-
-/// One axis of a transposed convolution: input pixel i and tap t meet at the result's pixel i * stride + t -
-/// pad.
-struct spread_axis {
-  int in, out;  // pixels
-  int kernel, stride, pad;
-
-  struct range {
-    int begin, end;  // end <= begin: empty
-  };
-  /// The input pixels that reach a pixel of the result.
-  constexpr range inputs(int result) const {
-    return {up(result + pad - kernel + 1), std::min(in, (result + pad) / stride + 1)};
-  }
-  /// The taps with which an input pixel reaches the result.
-  constexpr range taps(int input) const {
-    const int shift = pad - input * stride;
-    return {std::max(0, shift), std::min(kernel, out + shift)};
-  }
-  /// The input pixels that reach the result with a tap.
-  constexpr range inputs_of_tap(int tap) const { return {up(pad - tap), std::min(in, up(out + pad - tap))}; }
-
- private:
-  /// a / stride rounded up, 0 for negative numbers.
-  constexpr int up(int a) const { return a <= 0 ? 0 : (a + stride - 1) / stride; }
-};
-
-inline spread_axis down(const conv2d_geometry& g) { return {g.out_h, g.h, g.kernel_h, g.stride, g.pad_top}; }
-inline spread_axis across(const conv2d_geometry& g) {
-  return {g.out_w, g.w, g.kernel_w, g.stride, g.pad_left};
-}
 
 /// [channel][row][column] to [row][column][channel], for neighbouring channels to be multiplied together.
 template <class T>

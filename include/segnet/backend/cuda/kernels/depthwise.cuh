@@ -4,19 +4,14 @@
 // result's size, out_h, out_w the input's.
 #pragma once
 
-#include <segnet/backend/cuda/kernels/axes.cuh>
 #include <segnet/backend/cuda/kernels/batch_norm.cuh>
+#include <segnet/core/axes.hpp>
 
 namespace segnet::gpu::kernels {
 
 namespace detail {
 
-SEGNET_HD inline spread_axis down(const conv2d_geometry& g) {
-  return {g.out_h, g.h, g.kernel_h, g.stride, g.pad_top};
-}
-SEGNET_HD inline spread_axis across(const conv2d_geometry& g) {
-  return {g.out_w, g.w, g.kernel_w, g.stride, g.pad_left};
-}
+using segnet::detail::across, segnet::detail::down, segnet::detail::spread_axis;
 
 /// sum += value * the weights of a tap; `weight` is that of the first channel's first tap.
 template <int N>

@@ -4,11 +4,14 @@
 #pragma once
 
 #include <segnet/backend/cuda/kernels.hpp>
-#include <segnet/backend/cuda/kernels/axes.cuh>
+#include <segnet/backend/cuda/kernels/pack.cuh>
+#include <segnet/core/axes.hpp>
 
 namespace segnet::gpu::kernels {
 
 namespace detail {
+
+using segnet::detail::bilinear_axis;
 
 template <int N>
 SEGNET_HD void add_to(floats<N>& sum, const floats<N>& value, float weight = 1) {
@@ -69,7 +72,8 @@ struct upsample_bilinear {
 
   SEGNET_HD void operator()(std::size_t i) const {
     const pixel_place at = place_of(i, in.h * factor, in.w * factor, packs, N);
-    const auto down = bilinear_axis{in.h, factor}.at(at.y), across = bilinear_axis{in.w, factor}.at(at.x);
+    const auto down = bilinear_axis{in.h, factor}.at<float>(at.y),
+               across = bilinear_axis{in.w, factor}.at<float>(at.x);
     const T* const image = x + at.image * product(in.h, in.w, in.c) + to_size(at.channel);
     const auto pixel = [&](int row, int column) {
       return read<N>(image + (product(row, in.w) + to_size(column)) * to_size(in.c));
@@ -101,11 +105,11 @@ struct upsample_bilinear_slope {
     const T* const image = dy + at.image * product(in.h * factor, in.w * factor, in.c) + to_size(at.channel);
     floats<N> sum{};
     for (int row = down.begin(at.y); row < down.end(at.y); ++row) {
-      const float of_row = down.weight(at.y, row);
+      const float of_row = down.weight<float>(at.y, row);
       if (of_row == 0) continue;
       const T* const line = image + product(row, in.w, factor, in.c);
       for (int column = across.begin(at.x); column < across.end(at.x); ++column) {
-        const float of_column = across.weight(at.x, column);
+        const float of_column = across.weight<float>(at.x, column);
         if (of_column != 0) add_to(sum, read<N>(line + product(column, in.c)), of_row * of_column);
       }
     }

@@ -2,6 +2,7 @@
 // A network's parameters in a safetensors file, under the names that its definition gave them.
 #pragma once
 
+#include <segnet/core/half.hpp>
 #include <segnet/io/safetensors.hpp>
 #include <segnet/memory/aligned_buffer.hpp>
 #include <segnet/network/checkpoint_header.hpp>
@@ -10,8 +11,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -171,6 +174,45 @@ void save_checkpoint(const std::filesystem::path& path, Network& net, const chec
     tensors.push_back({parameter_name(Network::training_graph(), p), dtype::f32, detail::dims_of(p.spec),
                        std::as_bytes(net.values(p))});
   for (stored_tensor& t : more) tensors.push_back(std::move(t));
+  write_safetensors(path, std::move(tensors), metadata);
+}
+
+/// Writes an open checkpoint's weights without what a run needs to go on, in half the space: as F16, or as
+/// BF16 or F32, but for vectors (biases, scales, statistics), which are few and stay F32. `path` is replaced
+/// at once or not at all. Throws file_error, also for a weight that is too large for the type.
+inline void export_weights(const safetensors_file& file, const std::filesystem::path& path,
+                           dtype type = dtype::f16) {
+  if (type != dtype::f16 && type != dtype::bf16 && type != dtype::f32)
+    throw argument_error("export_weights: found " + std::string(name_of(type)) +
+                         ", expected F16, BF16 or F32");
+  std::vector<std::vector<std::byte>> kept;
+  std::vector<stored_tensor> tensors;
+  for (const stored_tensor& t : file.tensors()) {
+    if (t.name.starts_with(detail::training_prefix)) continue;
+    std::vector<float> copy;
+    const std::span<const float> values = detail::float_values(file, t, copy);
+    std::vector<std::byte>& bytes = kept.emplace_back();
+    const auto store = [&]<class T>(std::type_identity<T>) {
+      bytes.resize(values.size() * sizeof(T));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const T value(values[i]);
+        if (std::isfinite(values[i]) && !std::isfinite(static_cast<float>(value)))
+          throw file_error(file.path(), t.name + ": " + std::to_string(values[i]) + " is too large for " +
+                                            std::string(name_of(type)));
+        std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
+      }
+    };
+    const dtype stored = t.shape.size() > 1 ? type : dtype::f32;
+    if (stored == dtype::f16)
+      store(std::type_identity<float16>{});
+    else if (stored == dtype::bf16)
+      store(std::type_identity<bfloat16>{});
+    else
+      store(std::type_identity<float>{});
+    tensors.push_back({t.name, stored, t.shape, bytes});
+  }
+  checkpoint_metadata metadata(file.metadata().begin(), file.metadata().end());
+  std::erase_if(metadata, [](const auto& entry) { return entry.first.starts_with("training_"); });
   write_safetensors(path, std::move(tensors), metadata);
 }
 

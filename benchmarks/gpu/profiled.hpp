@@ -66,8 +66,8 @@ class profiled : public Backend {
   // Written out where callers give lists in braces.
   void conv2d_forward(const conv2d_geometry& g, int batch, source_list sources, const float* weight,
                       const conv2d_epilogue<T, float>& finish, T* out, const scratch<T>& none,
-                      bool accumulate = false) {
-    Backend::conv2d_forward(g, batch, sources, weight, finish, out, none, accumulate);
+                      bool accumulate = false, const conv2d_prologue<float>& prologue = {}) {
+    Backend::conv2d_forward(g, batch, sources, weight, finish, out, none, accumulate, prologue);
     mark("convolution, forward");
   }
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const float* weight, T* dx,
@@ -90,6 +90,7 @@ class profiled : public Backend {
   }
   SEGNET_PROFILED(batch_statistics, "batch-norm, forward")
   SEGNET_PROFILED(batch_norm_forward, "batch-norm, forward")
+  SEGNET_PROFILED(batch_norm_coefficients, "batch-norm, forward")
   SEGNET_PROFILED(batch_norm_inference, "batch-norm, forward")
   SEGNET_PROFILED(batch_norm_apply, "batch-norm, recomputed")
   SEGNET_PROFILED(batch_norm_backward, "batch-norm, backward")

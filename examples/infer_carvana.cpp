@@ -24,7 +24,7 @@ using namespace segnet;
 namespace {
 
 struct options {
-  fs::path weights, input, output;
+  fs::path weights = SEGNET_CARVANA_WEIGHTS, input, output;
   std::optional<double> threshold;
   bool tta = false, overlay = false, probability = false;
   device::options device;
@@ -145,7 +145,9 @@ int main(int argc, char** argv) try {
       "Example: infer_carvana --weights runs/carvana-1/best.safetensors --input photos --output masks "
       "--overlay");
   app.set_version_flag("--version", SEGNET_VERSION);
-  app.add_option("--weights", o.weights, "checkpoint (.safetensors)")->required()->type_name("FILE");
+  app.add_option("--weights", o.weights, "checkpoint (.safetensors)")
+      ->default_str("data/weights/carvana-lite-512.safetensors of segnet's source")
+      ->type_name("FILE");
   app.add_option("--input", o.input, "a photograph, or a folder of them and of folders")
       ->required()
       ->type_name("PATH");

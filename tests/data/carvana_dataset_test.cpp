@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <segnet/data/carvana_dataset.hpp>
 #include <set>
 
+#include "../carvana_folder.hpp"
 #include "../temporary_folder.hpp"
 
 using namespace segnet;
@@ -141,13 +141,9 @@ TEST_CASE("A split is a function of its seed", "[data]") {
 }
 
 TEST_CASE("The real data set reads", "[data]") {
-  const char* variable = std::getenv("SEGNET_CARVANA_DIR");
-  const std::filesystem::path folder = variable ? variable : SEGNET_SOURCE_DIR "/../shared/carvana";
-  if (!std::filesystem::is_directory(folder / "train")) {
-    WARN("skipped: no Carvana data set at " << folder.string() << "; set SEGNET_CARVANA_DIR to test with it");
-    return;
-  }
-  const carvana_dataset found = find_carvana(folder);
+  const auto folder = segnet_test::carvana_folder();
+  if (!folder) return;
+  const carvana_dataset found = find_carvana(*folder);
   REQUIRE(found.samples.size() >= 8);
   for (std::size_t i = 0; i < found.samples.size(); i += found.samples.size() / 4) {
     const labelled_photo pair = read_sample(found.samples[i]);

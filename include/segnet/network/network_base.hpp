@@ -116,12 +116,21 @@ struct scheduled_as<Backend> {
 /// Everything about a network that is known while compiling. Programs that hold a network for several
 /// backends keep, and compile, one copy of what these have in common.
 template <class Def, class Backend>
-struct compiled : compiled_graphs<Def>, compiled_schedules<Def, typename scheduled_as<Backend>::type> {
+struct compiled {
   using scalar = typename Backend::scalar;
   using parameter_scalar = typename Backend::parameter_scalar;
   using graphs = compiled_graphs<Def>;
   using schedules = compiled_schedules<Def, typename scheduled_as<Backend>::type>;
-  using graphs::table, schedules::inference_plan, schedules::training_plan;
+
+  // Members rather than bases: a mistake in the definition would leave a class without them, and the one
+  // message with many behind it.
+  static constexpr const auto& built = graphs::built;
+  static constexpr const auto& training = graphs::training;
+  static constexpr const auto& inference = graphs::inference;
+  static constexpr const auto& table = graphs::table;
+  static constexpr const auto& groups = graphs::groups;
+  static constexpr const auto& training_plan = schedules::training_plan;
+  static constexpr const auto& inference_plan = schedules::inference_plan;
 
   static constexpr memory_plan memory{
       .parameters = table.trainable * sizeof(parameter_scalar),

@@ -145,9 +145,10 @@ struct column_sums {
   float of[Sums][N];
 };
 
-/// Writes [chunk][sum][channel].
+/// Writes [chunk][sum][channel]. With room for two blocks on a multiprocessor: where more registers are
+/// withheld, loads that should be under way together wait for each other.
 template <int N, class Body>
-__global__ void __launch_bounds__(block_threads) sum_chunks(column_cut cut, Body body, float* chunks) {
+__global__ void __launch_bounds__(block_threads, 2) sum_chunks(column_cut cut, Body body, float* chunks) {
   constexpr int sums = Body::sums;
   alignas(32) __shared__ float element[block_threads * N];
   column_sums<sums, N> mine{};
@@ -161,7 +162,7 @@ __global__ void __launch_bounds__(block_threads) sum_chunks(column_cut cut, Body
     if (s > 0) __syncthreads();
     pack<float, N> held;
     for (int i = 0; i < N; ++i) held.lane[i] = mine.of[s][i];
-    store(element + threadIdx.x * N, held);
+    *reinterpret_cast<pack<float, N>*>(element + threadIdx.x * N) = held;
     __syncthreads();
     for (unsigned rows = cut.wide == 1 ? cut.active * N / row : 1; rows > 1;) {
       const unsigned quarter = (rows + 3) / 4, size = rows * row, far = quarter * row;
@@ -189,11 +190,23 @@ __global__ void __launch_bounds__(block_threads)
   const unsigned groups = block_threads / together, group = threadIdx.x / together;
   const unsigned c = blockIdx.x * together + (threadIdx.x - group * together);
   double sum[Sums] = {};
-  if (c < channels)
-    for (unsigned chunk = group; chunk < chunks; chunk += groups)
-      for (int s = 0; s < Sums; ++s)
-        sum[s] +=
-            static_cast<double>(of[(std::size_t{chunk} * Sums + static_cast<unsigned>(s)) * channels + c]);
+  const auto value = [&](unsigned chunk, int s) {
+    return of[(std::size_t{chunk} * Sums + static_cast<unsigned>(s)) * channels + c];
+  };
+  if (c < channels) {
+    constexpr int turns = 4;  // under way together
+    unsigned chunk = group;
+    for (; chunk + (turns - 1) * groups < chunks; chunk += turns * groups) {
+      float found[turns][Sums];
+      SEGNET_UNROLL
+      for (int i = 0; i < turns * Sums; ++i)
+        found[i / Sums][i % Sums] = value(chunk + static_cast<unsigned>(i / Sums) * groups, i % Sums);
+      SEGNET_UNROLL
+      for (int i = 0; i < turns * Sums; ++i) sum[i % Sums] += static_cast<double>(found[i / Sums][i % Sums]);
+    }
+    for (; chunk < chunks; chunk += groups)
+      for (int s = 0; s < Sums; ++s) sum[s] += static_cast<double>(value(chunk, s));
+  }
   for (int s = 0; s < Sums; ++s) part[s][threadIdx.x] = sum[s];
   __syncthreads();
   for (unsigned left = groups / 2; left > 0; left /= 2) {

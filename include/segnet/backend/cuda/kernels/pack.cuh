@@ -52,17 +52,20 @@ SEGNET_HD inline unsigned word_of(const std::uint8_t* lane) {
          static_cast<unsigned>(lane[3]) << 24;
 }
 #endif
+/// To the card's memory, not to that of a block.
 template <class T, int N>
 SEGNET_HD void store(T* to, const pack<T, N>& value) {
 #if defined(__CUDA_ARCH__)
-  // The compiler takes a structure's assignment apart at times, but not that of a vector.
+  // The compiler takes assignments apart, of vectors too where a loop has two of them: four times as many
+  // pieces of lines, and the loads of the second wait for the first. Not an instruction that it is given.
   constexpr int step = 4 / static_cast<int>(sizeof(T)), words = N / step;
   if constexpr (words > 0 && words % 4 == 0) {
     SEGNET_UNROLL
     for (int i = 0; i < N; i += 4 * step)
-      *reinterpret_cast<uint4*>(to + i) =
-          make_uint4(word_of(value.lane + i), word_of(value.lane + i + step),
-                     word_of(value.lane + i + 2 * step), word_of(value.lane + i + 3 * step));
+      asm("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to + i)),
+          "r"(word_of(value.lane + i)), "r"(word_of(value.lane + i + step)),
+          "r"(word_of(value.lane + i + 2 * step)), "r"(word_of(value.lane + i + 3 * step))
+          : "memory");
     return;
   } else if constexpr (words == 2) {
     *reinterpret_cast<uint2*>(to) = make_uint2(word_of(value.lane), word_of(value.lane + step));

@@ -72,8 +72,9 @@ class profiled : public Backend {
   }
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const float* weight, T* dx,
                             bool accumulate, const scratch<T>& none,
-                            const conv2d_epilogue<T, float>& finish = {}) {
-    Backend::conv2d_backward_data(g, batch, dy, weight, dx, accumulate, none, finish);
+                            const conv2d_epilogue<T, float>& finish = {},
+                            const conv2d_slope_sums<T, float>& slopes = {}) {
+    Backend::conv2d_backward_data(g, batch, dy, weight, dx, accumulate, none, finish, slopes);
     mark("convolution, backward data");
   }
   void conv2d_backward_weights(const conv2d_geometry& g, int batch, source_list sources, const T* dy,

@@ -115,6 +115,13 @@ TEMPLATE_TEST_CASE("cpu: batch normalisation agrees with naive loops", "[backend
           }
           CHECK(difference(dgamma_got, dgamma) < 30 * tolerance<T>());
           CHECK(difference(dbeta_got, dbeta) < 5 * tolerance<T>());
+          if (!accumulate) {  // where the gradient of x is not wanted
+            std::vector<T> weights(channels), shifts(channels);
+            backend.batch_norm_backward(rows, width, x.data(), dy.data(), gamma.data(), beta.data(),
+                                        mean.data(), inv_std.data(), act, nullptr, false, weights.data(),
+                                        shifts.data(), false, backward.get());
+            CHECK((weights == dgamma_got && shifts == dbeta_got));
+          }
           CHECK((memory.intact() && backward.intact()));
 
           const std::vector<std::vector<T>> all{y, running_mean, running_var, dx_got, dgamma_got, dbeta_got};

@@ -64,8 +64,9 @@ template <class T>
 struct setup {
   convolution_problem problem;
   operand<T> x, w, y;  // what is written holds numbers, too, which must not matter unless they are added to
-  operand<float> scale, bias, input_scale, input_shift;
-  card_array<float> sum, squares, float_w;
+  operand<T> front;
+  operand<float> scale, bias, input_scale, input_shift, centre;
+  card_array<float> sum, squares, products, float_w;
   std::vector<double> float_w_before;
 
   explicit setup(const convolution_problem& p)
@@ -73,12 +74,15 @@ struct setup {
         x(size(p.batch, p.geometry.h, p.geometry.w, p.geometry.in_channels), 1),
         w(p.geometry.weights(), 2),
         y(size(p.batch, p.geometry.out_h, p.geometry.out_w, p.geometry.out_channels), 3),
+        front(x.host.size(), 8),
         scale(written_channels(), 4),
         bias(written_channels(), 5),
         input_scale(static_cast<std::size_t>(p.geometry.in_channels), 6),
         input_shift(static_cast<std::size_t>(p.geometry.in_channels), 7),
-        sum(static_cast<std::size_t>(p.geometry.out_channels)),
+        centre(static_cast<std::size_t>(p.geometry.in_channels), 9),
+        sum(written_channels()),
         squares(sum.size()),
+        products(sum.size()),
         float_w(rounded<float>(w.host)) {}
 
   static std::size_t size(int n, int h, int columns, int c) {
@@ -98,6 +102,7 @@ struct setup {
     d.scale = scale.card.data(), d.bias = bias.card.data();
     d.sum = sum.data(), d.squares = squares.data();
     d.input_scale = input_scale.card.data(), d.input_shift = input_shift.card.data();
+    d.front = front.card.data(), d.centre = centre.card.data(), d.products = products.data();
     return d;
   }
 
@@ -134,6 +139,9 @@ struct setup {
       if (p.scale) result[i] *= scale.host[c];
       if (p.bias) result[i] += bias.host[c];
       if (p.act == activation::relu) result[i] = std::max(result[i], 0.0);
+      if (p.slope_sums && p.input_act == activation::relu &&
+          front.host[i] * input_scale.host[c] + input_shift.host[c] <= 0)
+        result[i] = 0;
     }
     return result;
   }
@@ -199,6 +207,21 @@ void compare(library& cudnn, convolution_problem problem) {
             2 * allowed<T>(problem) * std::sqrt(count * squares[c]));
     CHECK(difference(doubles(s.squares.get()), squares) < 4 * allowed<T>(problem));
   }
+  if (plan.fuses_slope_sums()) {
+    const std::size_t channels = s.sum.size();
+    std::vector<double> sums(channels), products(channels), sizes(channels), product_sizes(channels);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const std::size_t c = i % channels;
+      const double product = expected[i] * (s.front.host[i] - s.centre.host[c]);
+      sums[c] += expected[i], products[c] += product;
+      sizes[c] += std::abs(expected[i]), product_sizes[c] += std::abs(product);
+    }
+    for (std::size_t c = 0; c < channels; ++c) {  // sums may cancel
+      CHECK(std::abs(static_cast<double>(s.sum.get()[c]) - sums[c]) <= 2 * allowed<T>(problem) * sizes[c]);
+      CHECK(std::abs(static_cast<double>(s.products.get()[c]) - products[c]) <=
+            2 * allowed<T>(problem) * product_sizes[c]);
+    }
+  }
 }
 
 }  // namespace
@@ -248,6 +271,19 @@ TEMPLATE_TEST_CASE("convolution: scale, shift and ReLU of what is read", "", flo
                                 .prologue = true,
                                 .input_act = act});
     }
+}
+
+TEMPLATE_TEST_CASE("convolution: the gradient behind a ReLU, with the sums for a batch-norm", "", float,
+                   bfloat16, float16) {
+  SEGNET_SKIP_WITHOUT_CARD();
+  library cudnn;
+  for (const conv2d_geometry& g : geometries)
+    for (const auto act : {activation::none, activation::relu})
+      compare<TestType>(cudnn, {.pass = convolution_pass::backward_data,
+                                .geometry = g,
+                                .batch = 2,
+                                .input_act = act,
+                                .slope_sums = true});
 }
 
 TEMPLATE_TEST_CASE("convolution: added to what is there", "", float, bfloat16, float16) {
@@ -410,6 +446,8 @@ TEST_CASE("convolution: problems that make no sense are refused") {
   refused({.pass = convolution_pass::backward_data, .geometry = g, .statistics = true});
   refused({.pass = convolution_pass::backward_data, .geometry = g, .prologue = true});
   refused({.pass = convolution_pass::backward_weights, .geometry = g, .bias = true});
+  refused({.geometry = g, .slope_sums = true});
+  refused({.pass = convolution_pass::backward_data, .geometry = g, .slope_sums = true, .accumulate = true});
 }
 
 #if defined(SEGNET_CUDA_SIMULATED)

@@ -286,6 +286,29 @@ TEMPLATE_TEST_CASE("cuda kernels: batch normalisation and sums", "[cuda]", ALL_T
           CHECK(agrees(dx.card, dx_expected, of_floats + rounding<T>()));
         }
 
+        // The same with sums that a convolution, or a pass of its own, has taken before.
+        std::vector<double> scale(channels), shift(channels);
+        for (std::size_t c = 0; c < channels; ++c) {
+          scale[c] = gamma.host[c] * inv_std[c];
+          shift[c] = beta.host[c] - mean[c] * scale[c];
+        }
+        const operand<float> given_scale(scale), given_shift(shift);
+        card_array<float> slope_sums(2 * channels);
+        card_scratch summing(k::slope_sums_workspace(width));
+        k::slope_sums<T>(s.get(), rows, width, x.card, dy.card, given_scale.card, given_shift.card, mean_got,
+                         act, slope_sums, summing);
+        CHECK(summing.intact());
+        operand<T> dx_again(accumulate ? some<T>(size, 8) : dy.host, offset);
+        operand<float> dgamma_again(channels, 9), dbeta_again(channels, 10);
+        k::batch_norm_backward<T>(s.get(), rows, width, x.card, accumulate ? dy.card : dx_again.card,
+                                  gamma.card, beta.card, mean_got, inv_std_got, act, dx_again.card,
+                                  accumulate, dgamma_again.card, dbeta_again.card, accumulate, backward,
+                                  slope_sums);
+        CHECK(agrees(dgamma_again.card, dgamma_expected, 5 * of_floats));
+        CHECK(agrees(dbeta_again.card, dbeta_expected, of_floats));
+        if (rows > 1 || accumulate) CHECK(agrees(dx_again.card, dx_expected, of_floats + rounding<T>()));
+        CHECK(backward.intact());
+
         std::vector<double> variance(channels);
         for (std::size_t c = 0; c < channels; ++c) variance[c] = 1 / (inv_std[c] * inv_std[c]) - eps;
         const operand<float> given_mean(mean), given_variance(variance);

@@ -29,6 +29,18 @@ using car = carvana_network<32, 32, 8, 16>;
 /// Channel counts that no tensor core takes as they are.
 using odd_car = carvana_network<16, 24, 3, 5, 6>;
 
+/// Batch-norms that only a convolution reads: on the images, and behind another one, with and without a ReLU.
+struct normalised {
+  static constexpr auto build() {
+    graph_builder g;
+    value x = g(relu{}, g("images", batch_norm{}, g.input({9, 8, 8})));
+    x = g("inner", batch_norm{}, g("first", conv2d{.channels = 16}, x));
+    x = g("odd", batch_norm{}, g("second", conv2d{.channels = 5, .stride = 2}, x));
+    g.output(g("last", conv2d{.channels = 2, .kernel = 1}, g(relu{}, x)));
+    return g;
+  }
+};
+
 /// How far results may be apart, relative to the largest: a few roundings of T in each of some ten layers.
 template <class Backend>
 constexpr double tolerance() {
@@ -114,6 +126,12 @@ TEST_CASE("all network types run on a card") {
   SECTION("FCN-8s") { compare_with_cpu<fcn_8s<32, 32, 3, 2, 8>, cuda>(1); }
   SECTION("DeconvNet") { compare_with_cpu<deconvnet<3, 2, 8>, cuda>(2, 4); }
   SECTION("U-Net") { compare_with_cpu<unet_same<32, 32, 3, 4>, cuda>(); }
+}
+
+TEMPLATE_TEST_CASE("convolutions do what batch-norms in front of them would, forward and backward", "", cuda,
+                   cuda_bf16, cuda_fp16) {
+  SEGNET_SKIP_WITHOUT_CARD();
+  compare_with_cpu<normalised, TestType>(3);
 }
 
 TEST_CASE("TF32 is a choice of the running program") {

@@ -224,6 +224,8 @@ TEST_CASE("plans: fusions that there are for compute capability 9.0") {
       {"data", {.pass = data}, true},
       {"data +=", {.pass = data, .accumulate = true}, true},
       {"data, scale, bias, relu", {.pass = data, .scale = true, .bias = true, .act = relu}, true},
+      {"data, slope sums", {.pass = data, .slope_sums = true}, true},
+      {"data, slope sums behind relu", {.pass = data, .input_act = relu, .slope_sums = true}, true},
       {"weights", {.pass = weights}, true},
       {"weights +=", {.pass = weights, .accumulate = true}, true},
       {"weights, float", {.pass = weights, .float_gradient = true}, true},
@@ -267,6 +269,8 @@ TEST_CASE("plans: kernels of fusions compile") {
   CHECK(made({.bias = true, .statistics = true}) == 0);
   CHECK(made({.statistics = true, .prologue = true, .input_act = activation::relu}) == 0);
   CHECK(made({.pass = convolution_pass::backward_data, .bias = true}) == 0);
+  CHECK(made({.pass = convolution_pass::backward_data, .input_act = activation::relu, .slope_sums = true}) ==
+        0);
   CHECK(made({.pass = convolution_pass::backward_weights, .float_gradient = true}) == 0);
 }
 

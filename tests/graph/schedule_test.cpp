@@ -132,25 +132,28 @@ TEST_CASE("a convolution normalises what it reads where the backend can", "[grap
   const auto graph = training_graph(g.finish());
   const schedule usual = make_schedule<cpu>(graph, {}), plan = make_schedule<able>(graph, {});
   const auto called = [&](const step& s) { return graph.nodes[s.node].label.view(); };
-  for (const step& s : usual.steps) CHECK((s.coefficients == -1 && s.prologue == -1));
+  for (const step& s : usual.steps) CHECK((s.coefficients == -1 && s.front == -1));
   REQUIRE(plan.steps.size() == usual.steps.size());
-  int coefficients = -1;
+  int gives = -1;
   for (int i = 0; i < plan.forward_steps; ++i) {
     const step& s = plan.steps[i];
     CHECK((s.coefficients >= 0) == (called(s) == "a"));
     CHECK((s.output == no_buffer) == (called(s) == "a"));
-    if (called(s) == "a") coefficients = s.coefficients;
-    CHECK((s.prologue >= 0) == (called(s) == "conv_b"));
+    if (called(s) == "a") gives = i;
+    CHECK((s.front >= 0) == (called(s) == "conv_b"));
     if (called(s) != "conv_b") continue;
-    CHECK(s.prologue == coefficients);
-    CHECK(s.prologue_act == activation::none);
+    CHECK(s.front == gives);
+    CHECK(s.front_act == activation::none);
     CHECK(s.inputs[0] == plan.steps[0].output);
   }
-  // The backward pass reads the value itself.
+  // The backward pass reads the value itself, and from the same place what it was made of.
   for (int i = plan.forward_steps; i < plan.steps.size(); ++i)
-    if (const step& s = plan.steps[i]; called(s) == "conv_b") CHECK(s.inputs[0] != plan.steps[0].output);
+    if (const step& s = plan.steps[i]; called(s) == "conv_b") {
+      CHECK(s.inputs[0] != plan.steps[0].output);
+      CHECK(s.front == gives);
+    }
   CHECK(plan.bytes_per_image <= usual.bytes_per_image);
-  for (const step& s : make_schedule<able>(graph, {.training = false}).steps) CHECK(s.prologue == -1);
+  for (const step& s : make_schedule<able>(graph, {.training = false}).steps) CHECK(s.front == -1);
 }
 
 TEST_CASE("the gradient that only a batch-norm gives sums to zero", "[graph]") {

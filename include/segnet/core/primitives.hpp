@@ -52,6 +52,19 @@ struct conv2d_prologue {
   activation act = activation::none;
 };
 
+/// Where a convolution's input is y = act(scale[c] * x + shift[c]), made by a batch-norm: what the
+/// batch-norm's backward pass needs of the gradient of y, of each channel over all pixels of the batch. With
+/// g, which is that gradient where act let the value through and else 0, `sums` gets the sum of g, and behind
+/// those of all channels the sums of g * (x - mean[c]). The gradient itself may then be written as g. Null
+/// `x`: not asked for.
+template <class T, class P>
+struct conv2d_slope_sums {
+  const T* x = nullptr;
+  conv2d_prologue<P> front{};  ///< scale, shift and act
+  const P* mean = nullptr;
+  P* sums = nullptr;
+};
+
 /// What a convolution does to the sums that it writes: act(scale[k] * sum + bias[k]). Null pointers stand for
 /// ones and zeros. Where `pooled` is given, the maximum of each 2 x 2 pixels goes there, [batch][out_h / 2]
 /// [out_w / 2][out_channels]; the output's height and width must be even then. Where `mean` and `variance`

@@ -63,10 +63,13 @@
 //   static constexpr bool gives_coefficients = true;
 //                                              is y = act(scale * x + shift) per channel, in training, with
 //                                              `activation act`; writes scale and shift instead of y where
-//                                              forward_context::coefficients is given
+//                                              forward_context::coefficients is given; the first of its
+//                                              saved elements are the mean of each channel of x; backward()
+//                                              finds its sums at backward_context::slope_sums where given
 //   constexpr bool takes_prologue(int inputs) const;
 //                                              whether it reads its first input through
-//                                              forward_context::prologue where that is given
+//                                              forward_context::prologue, and backward() sums up
+//                                              backward_context::slopes, where they are given
 //   static constexpr bool centres_gradient = true;
 //                                              the gradient of its only input sums to 0 over all images and
 //                                              pixels, in each channel

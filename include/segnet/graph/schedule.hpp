@@ -34,9 +34,11 @@ struct step {
   int folded = -1;          ///< offset of the scale, and the shift behind it, of a batch-norm folded into it
   int statistics = -1;  ///< offset among the saved scalars of the output's mean, and the variance behind it
   bool statistics_given = false;  ///< the first saved scalars are there before the layer is called
-  int coefficients = -1;  ///< offset among the saved scalars of a scale and a shift written instead of output
-  int prologue = -1;      ///< the same, of the layer in front, whose input is this step's
-  activation prologue_act = activation::none;
+  /// Offset among the saved scalars of a scale and a shift that are written instead of the output, and behind
+  /// them of the two sums that the backward pass finds there.
+  int coefficients = -1;
+  short front = -1;  ///< the forward step that does so, and whose input this step reads in the output's place
+  activation front_act = activation::none;
   bool centred = false;  ///< output_gradient sums to 0 in each channel
 };
 
@@ -208,15 +210,13 @@ class scheduler {
         }
         if (value_buffer_[id] == no_buffer) {
           s.coefficients = static_cast<int>(out_.saved_elements);
-          out_.saved_elements += whole_lines(2 * static_cast<std::size_t>(node.dims.c));
+          out_.saved_elements += whole_lines(4 * static_cast<std::size_t>(node.dims.c));
         }
         if (input > 0 && g_.nodes[input].writer < 0 && s.inputs[0] == no_buffer) {
-          const step& in_front = out_.steps[forward_time_[input]];
-          s.inputs[0] = in_front.inputs[0];
-          s.prologue = in_front.coefficients;
+          s.front = static_cast<short>(forward_time_[input]);
+          s.inputs[0] = out_.steps[s.front].inputs[0];
           g_.visit(input, [&](const auto& front) {
-            if constexpr (gives_coefficients<std::remove_cvref_t<decltype(front)>>)
-              s.prologue_act = front.act;
+            if constexpr (gives_coefficients<std::remove_cvref_t<decltype(front)>>) s.front_act = front.act;
           });
         }
       });

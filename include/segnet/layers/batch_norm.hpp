@@ -95,10 +95,17 @@ struct batch_norm {
   template <class Backend>
   void backward(const backward_context<Backend>& ctx) const {
     const auto& x = ctx.inputs[0];
-    ctx.backend->batch_norm_backward(
-        x.rows(), x.dims.c, x.data, ctx.output_gradient.data, ctx.parameters[0], ctx.parameters[1], ctx.saved,
-        ctx.saved + x.dims.c, act, ctx.input_gradients[0].data, ctx.accumulate[0], ctx.parameter_gradients[0],
-        ctx.parameter_gradients[1], ctx.accumulate_parameters, ctx.scratch);
+    const auto run = [&](const auto&... sums) {
+      ctx.backend->batch_norm_backward(x.rows(), x.dims.c, x.data, ctx.output_gradient.data,
+                                       ctx.parameters[0], ctx.parameters[1], ctx.saved, ctx.saved + x.dims.c,
+                                       act, ctx.input_gradients[0].data, ctx.accumulate[0],
+                                       ctx.parameter_gradients[0], ctx.parameter_gradients[1],
+                                       ctx.accumulate_parameters, ctx.scratch, sums...);
+    };
+    if constexpr (detail::takes_prologue<Backend>)
+      run(ctx.slope_sums);
+    else
+      run();
   }
 };
 

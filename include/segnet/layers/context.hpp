@@ -79,6 +79,10 @@ struct backward_context : layer_context<Backend> {
   std::array<parameter_scalar*, max_layer_parameters> parameter_gradients{};
   bool accumulate_parameters = false;
   bool centred = false;  ///< output_gradient sums to 0 over all images and pixels in each channel
+  // Only with a backend that has takes_prologue: of the layer in front, to be filled, where slopes.x is
+  // given; and of this layer, null unless its reader has filled them.
+  conv2d_slope_sums<scalar, parameter_scalar> slopes{};
+  const parameter_scalar* slope_sums = nullptr;
 
   /// Where a layer with the activation `act` writes the gradient of its bias, parameter `i`. Null where that
   /// is 0, since it is those sums, and therefore already written.

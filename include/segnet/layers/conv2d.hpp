@@ -156,8 +156,12 @@ struct conv2d {
                                     [](const auto& gradient) { return gradient.data != nullptr; });
     if (!wanted) return;
     if (reads_one_plain_input(ctx.input_count)) {
-      backend.conv2d_backward_data(g, ctx.batch, dy, ctx.parameters[0], ctx.input_gradients[0].data,
-                                   ctx.accumulate[0], ctx.scratch);
+      T* const dx = ctx.input_gradients[0].data;
+      if constexpr (detail::takes_prologue<Backend>)
+        backend.conv2d_backward_data(g, ctx.batch, dy, ctx.parameters[0], dx, ctx.accumulate[0], ctx.scratch,
+                                     {}, ctx.slopes);
+      else
+        backend.conv2d_backward_data(g, ctx.batch, dy, ctx.parameters[0], dx, ctx.accumulate[0], ctx.scratch);
       return;
     }
     backend.conv2d_backward_data(g, ctx.batch, dy, ctx.parameters[0], workspace, false, ctx.scratch);

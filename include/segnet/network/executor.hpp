@@ -56,11 +56,7 @@ class executor {
         }
         ctx.statistics_given = s.statistics_given;
         if (s.coefficients >= 0) ctx.coefficients = memory_.saved + s.coefficients;
-        if (s.prologue >= 0) {
-          ctx.prologue.scale = memory_.saved + s.prologue;
-          ctx.prologue.shift = ctx.prologue.scale + g_.nodes[g_.nodes[s.node].inputs[0]].dims.c;
-          ctx.prologue.act = s.prologue_act;
-        }
+        if (s.front >= 0) ctx.prologue = prologue_of(s);
         for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
           if (!table_.entries[e].spec.trainable)
             ctx.statistics[static_cast<std::size_t>(e - table_.first[s.node])] =
@@ -99,6 +95,12 @@ class executor {
               memory_.gradients + table_.entries[e].offset;
       ctx.accumulate_parameters = accumulate;
       ctx.centred = s.centred;
+      if (s.coefficients >= 0) ctx.slope_sums = slope_sums_of(s);
+      if (s.front >= 0) {
+        const step& front = plan_.steps[s.front];
+        ctx.slopes = {source(front.inputs[0]), prologue_of(s), memory_.saved + front.saved_elements,
+                      slope_sums_of(front)};
+      }
       g_.visit(s.node, [&](const auto& l) { l.backward(ctx); });
     }
   }
@@ -106,6 +108,21 @@ class executor {
   scalar* data(short buffer) const { return reinterpret_cast<scalar*>(bytes(buffer)); }
 
  private:
+  using parameter_scalar = typename Backend::parameter_scalar;
+
+  const scalar* source(short buffer) const {
+    return buffer == external_buffer ? memory_.input : data(buffer);
+  }
+  /// What a step does to what it reads, and where the sums of a step with coefficients lie.
+  conv2d_prologue<parameter_scalar> prologue_of(const step& s) const {
+    const step& front = plan_.steps[s.front];
+    const parameter_scalar* const scale = memory_.saved + front.coefficients;
+    return {scale, scale + g_.nodes[front.node].dims.c, s.front_act};
+  }
+  parameter_scalar* slope_sums_of(const step& s) const {
+    return memory_.saved + s.coefficients + 2 * g_.nodes[s.node].dims.c;
+  }
+
   void recompute(const step& s) const {
     forward_context<Backend> ctx;
     const auto shapes = g_.inputs_of(s.node);
@@ -135,9 +152,7 @@ class executor {
     ctx.batch = batch_;
     ctx.input_count = node.inputs.size();
     for (int k = 0; k < node.inputs.size(); ++k)
-      ctx.inputs[static_cast<std::size_t>(k)] = {
-          s.inputs[k] == external_buffer ? memory_.input : data(s.inputs[k]), batch_,
-          g_.nodes[node.inputs[k]].dims};
+      ctx.inputs[static_cast<std::size_t>(k)] = {source(s.inputs[k]), batch_, g_.nodes[node.inputs[k]].dims};
     for (int e = table_.first[s.node]; e < table_.first[s.node + 1]; ++e)
       ctx.parameters[static_cast<std::size_t>(e - table_.first[s.node])] = memory_.tensors[e];
     ctx.saved_bytes = reinterpret_cast<std::uint8_t*>(bytes(s.saved));

@@ -706,9 +706,14 @@ ends ends_of(const content& op) {
   return {};
 }
 
+cudnnReduceTensorOp_t reduction_of(const content& op) {
+  return op.other(CUDNN_ATTR_OPERATION_REDUCTION_DESC)
+      ->get<cudnnReduceTensorOp_t>(CUDNN_ATTR_REDUCTION_OPERATOR);
+}
+bool adds(const content& op) { return reduction_of(op) == CUDNN_REDUCE_TENSOR_ADD; }
+
 void reduce(const content& op, const field& x, field& y) {
-  const auto kind = op.other(CUDNN_ATTR_OPERATION_REDUCTION_DESC)
-                        ->get<cudnnReduceTensorOp_t>(CUDNN_ATTR_REDUCTION_OPERATOR);
+  const auto kind = reduction_of(op);
   std::vector<double> sums(y.v.size());
   const double infinity = std::numeric_limits<double>::infinity();
   const double first = kind == CUDNN_REDUCE_TENSOR_MIN   ? infinity
@@ -839,9 +844,15 @@ void perform(const run& r) {
       write(sum, std::move(a));
       write(square, std::move(b));
     } else if (op.type == CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR) {
-      field y = empty(*op.other(CUDNN_ATTR_OPERATION_REDUCTION_YDESC));
+      const content& to = *op.other(CUDNN_ATTR_OPERATION_REDUCTION_YDESC);
+      const shape place = shape_of(to);
+      field y = empty(to);
       reduce(op, read(*op.other(CUDNN_ATTR_OPERATION_REDUCTION_XDESC)), y);
-      write(*op.other(CUDNN_ATTR_OPERATION_REDUCTION_YDESC), std::move(y));
+      if (adds(op) && !place.is_virtual) {  // as statistics are
+        const field there = load(place, r.pointers.at(place.id));
+        for (std::size_t i = 0; i < y.v.size(); ++i) y.v[i] += there.v[i];
+      }
+      write(to, std::move(y));
     } else {
       const ends e = ends_of(op);
       const content& f = *op.other(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);

@@ -152,6 +152,7 @@ void batch_norm_backward(thread_pool& pool, std::size_t rows, int channels, cons
     dbeta[c] = accumulate_parameters ? dbeta[c] + db : db;
     dgamma[c] = accumulate_parameters ? dgamma[c] + dg : dg;
   }
+  if (dx == nullptr) return;
   // dx = scale * (g - mean(g) - xhat * mean(g * xhat)), as scale * g + slope * (x - mean) + offset.
   const double n = static_cast<double>(rows);
   const auto coefficients = [&](std::size_t c) {

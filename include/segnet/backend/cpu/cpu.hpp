@@ -182,7 +182,7 @@ class basic_cpu {
   }
 
   /// With a ReLU its mask is recomputed from x, so that y need not be kept. `dx` may be `dy` when it is not
-  /// accumulated to.
+  /// accumulated to, and null where it is not wanted.
   void batch_norm_backward(std::size_t rows, int channels, const T* x, const T* dy, const T* gamma,
                            const T* beta, const T* saved_mean, const T* saved_inv_std, activation act, T* dx,
                            bool accumulate_dx, T* dgamma, T* dbeta, bool accumulate_parameters,

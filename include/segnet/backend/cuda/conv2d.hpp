@@ -101,9 +101,7 @@ class conv2d {
       }
       if (plan.fuses_statistics()) {
         data.sum = sums, data.squares = sums + g.out_channels;
-        // Its kernels add to what is there.
-        check(cudaMemsetAsync(sums, 0, 2 * at(g.out_channels) * sizeof(float), call.stream),
-              "cudaMemsetAsync");
+        clear(call.stream, 2 * at(g.out_channels), sums);
       }
       plan.run(handle_, data, workspace);
       if (!direct)
@@ -121,7 +119,7 @@ class conv2d {
 
   void backward_data(const conv2d_call& call, const conv2d_geometry& g, int batch, const T* dy,
                      const conv2d_weights<T>& weights, T* dx, bool accumulate,
-                     const conv2d_epilogue<T, float>& finish) {
+                     const conv2d_epilogue<T, float>& finish, const conv2d_slope_sums<T, float>& slopes) {
     const operand padded = pad(g);
     const std::size_t rows = pixels(batch, g.h, g.w);
     const bool whole = padded.in == g.in_channels;
@@ -131,7 +129,11 @@ class conv2d {
       problem.bias = finish.bias != nullptr;
       problem.act = finish.act;
       problem.accumulate = accumulate;
+      problem.slope_sums = slopes.x != nullptr && !deterministic_;
+      if (problem.slope_sums) problem.input_act = slopes.front.act;
     }
+    void* const summing =
+        slopes.x != nullptr ? call.area.take_bytes(kernels::slope_sums_workspace(g.in_channels)) : nullptr;
     const T* const y = pad_rows(call, pixels(batch, g.out_h, g.out_w), g.out_channels, padded.out, dy);
     const T* const w = multiply(call, g, weights, padded);
     T* const aside = whole && !accumulate ? nullptr : call.area.take<T>(rows * at(padded.in));
@@ -140,12 +142,21 @@ class conv2d {
       const bool direct = whole && (!accumulate || plan.accumulates());
       convolution_data data{.x = direct ? dx : aside, .w = w, .y = y};
       data.scale = finish.scale, data.bias = finish.bias;
+      if (plan.fuses_slope_sums()) {
+        data.front = slopes.x, data.centre = slopes.mean;
+        data.input_scale = slopes.front.scale, data.input_shift = slopes.front.shift;
+        data.sum = slopes.sums, data.products = slopes.sums + g.in_channels;
+        clear(call.stream, 2 * at(g.in_channels), slopes.sums);
+      }
       plan.run(handle_, data, workspace);
       if (!direct)
         kernels::unpad_channels<T>(call.stream, rows, padded.in, g.in_channels, aside, dx, accumulate);
       if (!finish.is_empty() && !plan.fuses_epilogue())
         kernels::scale_shift_act<T>(call.stream, rows, g.in_channels, dx, finish.scale, finish.bias,
                                     finish.act, dx);
+      if (slopes.x != nullptr && !plan.fuses_slope_sums())
+        kernels::slope_sums<T>(call.stream, rows, g.in_channels, slopes.x, dx, slopes.front.scale,
+                               slopes.front.shift, slopes.mean, slopes.front.act, slopes.sums, summing);
     });
   }
 
@@ -247,6 +258,10 @@ class conv2d {
       kernels::pad_weights<T>(call.stream, g.out_channels, taps, g.in_channels, padded.out, padded.in,
                               weights.trained, w);
     return w;
+  }
+  /// For sums that a plan takes: its kernels add to what is there.
+  static void clear(cudaStream_t s, std::size_t n, float* sums) {
+    check(cudaMemsetAsync(sums, 0, n * sizeof(float), s), "cudaMemsetAsync");
   }
   static bool runs(const conv2d_call& call) { return !call.measure && !call.choose; }
 

@@ -34,13 +34,14 @@ enum class convolution_pass : unsigned char { forward, backward_data, backward_w
 /// What can be asked for beside the product itself. The values are bits; cuDNN may have to leave some to
 /// kernels that run before or behind it, see convolution_plan.
 enum class fusion : unsigned char {
-  epilogue = 1,        ///< scale, bias and activation of what is written
-  statistics = 2,      ///< its sum and sum of squares
-  prologue = 4,        ///< scale, shift and activation of what is read
-  accumulate = 8,      ///< added to what is there, instead of written
-  float_gradient = 16  ///< of the weights, where activations have 16 bits
+  epilogue = 1,         ///< scale, bias and activation of what is written
+  statistics = 2,       ///< its sum and sum of squares
+  prologue = 4,         ///< scale, shift and activation of what is read
+  accumulate = 8,       ///< added to what is there, instead of written
+  float_gradient = 16,  ///< of the weights, where activations have 16 bits
+  slope_sums = 32       ///< the gradient goes through an activation, and a batch-norm's sums are taken of it
 };
-inline constexpr unsigned all_fusions = 31;
+inline constexpr unsigned all_fusions = 63;
 
 /// One convolution, with everything that decides how it is computed. Channels are those in memory: where they
 /// are padded (see padded_channels), the padded ones.
@@ -59,6 +60,10 @@ struct convolution_problem {
   /// not backward_data.
   bool prologue = false;
   activation input_act = activation::none;
+  /// backward_data: x stands for input_act(input_scale[c] * front + input_shift[c]). Written is g, the
+  /// gradient where input_act let it through, else 0; and of each channel the sum of g, and of g * (front -
+  /// centre[c]), as float. Without an epilogue, and not added to what is there.
+  bool slope_sums = false;
   /// Adds to what the output holds; without an epilogue and statistics.
   bool accumulate = false;
   /// backward_weights: dw is float rather than of the format.
@@ -69,7 +74,7 @@ struct convolution_problem {
     const auto bit = [](bool asked, fusion which) { return asked ? static_cast<unsigned>(which) : 0U; };
     return bit(scale || bias || act != activation::none, fusion::epilogue) |
            bit(statistics, fusion::statistics) | bit(prologue, fusion::prologue) |
-           bit(accumulate, fusion::accumulate) |
+           bit(accumulate, fusion::accumulate) | bit(slope_sums, fusion::slope_sums) |
            bit(float_gradient && activation_bytes(format) == 2, fusion::float_gradient);
   }
   /// The problem without these fusions.
@@ -81,6 +86,7 @@ struct convolution_problem {
     if (drops(fusion::prologue)) left.prologue = false, left.input_act = activation::none;
     if (drops(fusion::accumulate)) left.accumulate = false;
     if (drops(fusion::float_gradient)) left.float_gradient = false;
+    if (drops(fusion::slope_sums)) left.slope_sums = false, left.input_act = activation::none;
     return left;
   }
 
@@ -132,6 +138,7 @@ inline std::string describe(const convolution_problem& p) {
   if (p.bias) line += ", bias";
   if (p.act == activation::relu) line += ", relu";
   if (p.statistics) line += ", statistics";
+  if (p.slope_sums) line += p.input_act == activation::relu ? ", slope sums relu" : ", slope sums";
   if (p.accumulate) line += ", accumulate";
   if ((p.fusions() & static_cast<unsigned>(fusion::float_gradient)) != 0) line += ", float gradient";
   return line;
@@ -148,7 +155,8 @@ constexpr int padded_channels(int channels, precision p) {
 }
 
 /// Where the operands of a problem lie, on the card and aligned to 16 bytes; those that it does not have may
-/// be null. What the pass writes (y, x as dx, w as dw; sum and squares) must be the caller's to write.
+/// be null. What the pass writes (y, x as dx, w as dw; the sums) must be the caller's to write; to the sums,
+/// which are of each channel, it may add what it should write: they hold zeros before.
 struct convolution_data {
   const void* x = nullptr;  ///< [batch][h][w][in_channels]
   const void* w = nullptr;  ///< [out_channels][kernel_h][kernel_w][in_channels]
@@ -159,6 +167,9 @@ struct convolution_data {
   float* squares = nullptr;
   const float* input_scale = nullptr;
   const float* input_shift = nullptr;
+  const void* front = nullptr;  ///< as x
+  const float* centre = nullptr;
+  float* products = nullptr;
   friend bool operator==(const convolution_data&, const convolution_data&) = default;
 };
 
@@ -196,6 +207,9 @@ class convolution_graph {
     squares,
     input_scale,
     input_shift,
+    front,
+    centre,
+    products,
     virtuals
   };
 
@@ -223,9 +237,13 @@ class convolution_graph {
       case convolution_pass::backward_data: {
         const descriptor& from = named(y, y_sizes, type);
         const descriptor& weights = named(w, w_sizes, type);
-        write_output(x, x_sizes, type, [&](const descriptor& to) {
+        const auto product = [&](const descriptor& to) {
           return convolution_backward_data(geometry, from, weights, to, p.accumulate);
-        });
+        };
+        if (p.slope_sums)
+          write_slopes(x_sizes, type, product);
+        else
+          write_output(x, x_sizes, type, product);
         break;
       }
       case convolution_pass::backward_weights: {
@@ -263,18 +281,23 @@ class convolution_graph {
     return keep(tensor(id, {1, channels, 1, 1}, CUDNN_DATA_FLOAT, false, channels % 4 == 0 ? 16 : 4));
   }
 
+  /// input_scale * from + input_shift.
+  const descriptor& scale_and_shift(const descriptor& from, const tensor_sizes& sizes, cudnnDataType_t type) {
+    const descriptor& scaled = between(sizes, CUDNN_DATA_FLOAT);
+    operations_.push_back(pointwise_operation(keep(pointwise(CUDNN_POINTWISE_MUL)), from,
+                                              vector(input_scale, sizes[1]), scaled));
+    const descriptor& shifted = between(sizes, type);
+    operations_.push_back(pointwise_operation(keep(pointwise(CUDNN_POINTWISE_ADD)), scaled,
+                                              vector(input_shift, sizes[1]), shifted));
+    return shifted;
+  }
   /// x as the convolution reads it, behind the prologue.
   const descriptor& read_input(const tensor_sizes& sizes, cudnnDataType_t type) {
     const descriptor* last = &named(x, sizes, type);
     if (!problem_.prologue) return *last;
     const bool relu = problem_.input_act == activation::relu;
     // The factors of the product must have the format of the tensor cores.
-    const descriptor& scaled = between(sizes, CUDNN_DATA_FLOAT);
-    operations_.push_back(pointwise_operation(keep(pointwise(CUDNN_POINTWISE_MUL)), *last,
-                                              vector(input_scale, sizes[1]), scaled));
-    const descriptor& shifted = between(sizes, relu ? CUDNN_DATA_FLOAT : type);
-    operations_.push_back(pointwise_operation(keep(pointwise(CUDNN_POINTWISE_ADD)), scaled,
-                                              vector(input_shift, sizes[1]), shifted));
+    const descriptor& shifted = scale_and_shift(*last, sizes, relu ? CUDNN_DATA_FLOAT : type);
     if (!relu) return shifted;
     const descriptor& positive = between(sizes, type);
     operations_.push_back(pointwise_operation(keep(pointwise(CUDNN_POINTWISE_RELU_FWD)), shifted, positive));
@@ -309,6 +332,27 @@ class convolution_graph {
     }
   }
 
+  /// The gradient of x as it goes on to a batch-norm, and the sums that this one needs of it.
+  template <class Product>
+  void write_slopes(const tensor_sizes& sizes, cudnnDataType_t type, const Product& product) {
+    const bool relu = problem_.input_act == activation::relu;
+    const descriptor &from = named(front, sizes, type), &slope = named(x, sizes, type);
+    if (relu) {
+      const descriptor& all = between(sizes, CUDNN_DATA_FLOAT);
+      operations_.push_back(product(all));
+      operations_.push_back(pointwise_gradient(keep(pointwise(CUDNN_POINTWISE_RELU_BWD)), all,
+                                               scale_and_shift(from, sizes, CUDNN_DATA_FLOAT), slope));
+    } else {
+      operations_.push_back(product(slope));
+    }
+    const descriptor &centred = between(sizes, CUDNN_DATA_FLOAT), &both = between(sizes, CUDNN_DATA_FLOAT);
+    operations_.push_back(
+        pointwise_operation(keep(pointwise(CUDNN_POINTWISE_SUB)), from, vector(centre, sizes[1]), centred));
+    operations_.push_back(pointwise_operation(keep(pointwise(CUDNN_POINTWISE_MUL)), slope, centred, both));
+    operations_.push_back(channel_sums(slope, vector(sum, sizes[1])));
+    operations_.push_back(channel_sums(both, vector(products, sizes[1])));
+  }
+
   convolution_problem problem_;
   std::deque<descriptor> parts_;  // whose elements stay where they are
   std::vector<descriptor> operations_;
@@ -319,8 +363,9 @@ class convolution_graph {
 
 /// Where the tensors `ids` of a convolution_graph lie.
 inline std::vector<void*> addresses_of(const convolution_data& d, std::span<const std::int64_t> ids) {
-  const std::array<const void*, 9> all{d.x,   d.w,       d.y,           d.scale,      d.bias,
-                                       d.sum, d.squares, d.input_scale, d.input_shift};
+  const std::array<const void*, 12> all{d.x,           d.w,     d.y,       d.scale,
+                                        d.bias,        d.sum,   d.squares, d.input_scale,
+                                        d.input_shift, d.front, d.centre,  d.products};
   std::vector<void*> result;
   for (const std::int64_t id : ids)
     result.push_back(const_cast<void*>(all[static_cast<std::size_t>(id - 1)]));
@@ -385,6 +430,7 @@ class convolution_plan {
   bool fuses_statistics() const { return fuses(fusion::statistics); }
   bool fuses_prologue() const { return fuses(fusion::prologue); }
   bool accumulates() const { return fuses(fusion::accumulate); }
+  bool fuses_slope_sums() const { return fuses(fusion::slope_sums); }
   /// Whether dw is written as float.
   bool gradient_is_float() const {
     return activation_bytes(problem_.format) == 4 || fuses(fusion::float_gradient);
@@ -482,7 +528,8 @@ class convolution_plan {
     if ((epilogue && (!writes_data || p.accumulate)) ||
         (p.statistics && (p.pass != convolution_pass::forward || p.accumulate)) ||
         (p.prologue && p.pass == convolution_pass::backward_data) || (p.float_gradient && writes_data) ||
-        (!p.prologue && p.input_act != activation::none))
+        (p.slope_sums && (p.pass != convolution_pass::backward_data || epilogue || p.accumulate)) ||
+        (!p.prologue && !p.slope_sums && p.input_act != activation::none))
       throw argument_error("not a convolution that can be asked for: " + describe(p));
   }
 

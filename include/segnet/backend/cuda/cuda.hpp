@@ -34,7 +34,8 @@ template <class T>
 class basic_cuda {
  public:
   static constexpr bool on_device = true;
-  /// Convolutions can normalise what they read.
+  /// Convolutions can normalise what they read, and sum up their gradients for the batch-norm that would
+  /// have.
   static constexpr bool takes_prologue = true;
   /// The small numbers of float16 end at 6e-8: gradients need a loss that is scaled up.
   static constexpr bool scales_loss = std::is_same_v<T, float16>;
@@ -183,10 +184,10 @@ class basic_cuda {
     });
   }
   void conv2d_backward_data(const conv2d_geometry& g, int batch, const T* dy, const float* weight, T* dx,
-                            bool accumulate, const no_scratch&,
-                            const conv2d_epilogue<T, float>& finish = {}) {
+                            bool accumulate, const no_scratch&, const conv2d_epilogue<T, float>& finish = {},
+                            const conv2d_slope_sums<T, float>& slopes = {}) {
     with_scratch([&](const gpu::conv2d_call& call) {
-      convolutions_.backward_data(call, g, batch, dy, weights(weight), dx, accumulate, finish);
+      convolutions_.backward_data(call, g, batch, dy, weights(weight), dx, accumulate, finish, slopes);
     });
   }
   void conv2d_backward_weights(const conv2d_geometry& g, int batch, std::span<const conv2d_source<T>> sources,
@@ -274,11 +275,11 @@ class basic_cuda {
   void batch_norm_backward(std::size_t rows, int channels, const T* x, const T* dy, const float* gamma,
                            const float* beta, const float* saved_mean, const float* saved_inv_std,
                            activation act, T* dx, bool accumulate_dx, float* dgamma, float* dbeta,
-                           bool accumulate_parameters, const no_scratch&) {
+                           bool accumulate_parameters, const no_scratch&, const float* slope_sums = nullptr) {
     run(gpu::kernels::batch_norm_backward_workspace(channels), [&](void* memory) {
       gpu::kernels::batch_norm_backward<T>(raw(), rows, channels, x, dy, gamma, beta, saved_mean,
                                            saved_inv_std, act, dx, accumulate_dx, dgamma, dbeta,
-                                           accumulate_parameters, memory);
+                                           accumulate_parameters, memory, slope_sums);
     });
   }
   void local_response_norm_forward(const response_norm& norm, std::size_t rows, int channels, const T* x,

@@ -47,6 +47,8 @@ constexpr cudnnBackendAttributeType_t attribute_type() {
     return CUDNN_TYPE_POINTWISE_MODE;
   else if constexpr (std::is_same_v<T, cudnnGenStatsMode_t>)
     return CUDNN_TYPE_GENSTATS_MODE;
+  else if constexpr (std::is_same_v<T, cudnnReduceTensorOp_t>)
+    return CUDNN_TYPE_REDUCTION_OPERATOR_TYPE;
   else if constexpr (std::is_same_v<T, cudnnBackendHeurMode_t>)
     return CUDNN_TYPE_HEUR_MODE;
   else if constexpr (std::is_same_v<T, cudnnBackendKnobType_t>)
@@ -287,7 +289,19 @@ inline descriptor pointwise_operation(const descriptor& function, const descript
   return made;
 }
 
-/// y = f(x, b), b one value per channel.
+/// dx = dy * f'(x), where the function is f's gradient.
+inline descriptor pointwise_gradient(const descriptor& function, const descriptor& dy, const descriptor& x,
+                                     const descriptor& dx) {
+  descriptor made(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  made.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, dy)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, dx);
+  made.finalize("an element-wise gradient");
+  return made;
+}
+
+/// y = f(x, b), b one value per channel, or one per element.
 inline descriptor pointwise_operation(const descriptor& function, const descriptor& x, const descriptor& b,
                                       const descriptor& y) {
   descriptor made(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
@@ -308,6 +322,20 @@ inline descriptor channel_statistics(const descriptor& x, const descriptor& sum,
       .set(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, sum)
       .set(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, squares);
   made.finalize("statistics of channels");
+  return made;
+}
+
+/// The sum of each channel of x over images and pixels.
+inline descriptor channel_sums(const descriptor& x, const descriptor& sum) {
+  descriptor adds(CUDNN_BACKEND_REDUCTION_DESCRIPTOR);
+  adds.set(CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_REDUCE_TENSOR_ADD)
+      .set(CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_DATA_FLOAT);
+  adds.finalize("a sum");
+  descriptor made(CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR);
+  made.set(CUDNN_ATTR_OPERATION_REDUCTION_DESC, adds)
+      .set(CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x)
+      .set(CUDNN_ATTR_OPERATION_REDUCTION_YDESC, sum);
+  made.finalize("sums of channels");
   return made;
 }
 

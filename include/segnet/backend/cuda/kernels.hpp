@@ -36,8 +36,9 @@ constexpr std::size_t column_sums_workspace(int sums, int channels) {
 }
 constexpr std::size_t channel_sums_workspace(int channels) { return column_sums_workspace(1, channels); }
 constexpr std::size_t batch_statistics_workspace(int channels) { return column_sums_workspace(2, channels); }
+constexpr std::size_t slope_sums_workspace(int channels) { return column_sums_workspace(2, channels); }
 constexpr std::size_t batch_norm_backward_workspace(int channels) {
-  return column_sums_workspace(2, channels) + 2 * static_cast<std::size_t>(channels) * sizeof(float);
+  return slope_sums_workspace(channels) + 2 * static_cast<std::size_t>(channels) * sizeof(float);
 }
 
 /// Parts in which a tap's gradient is added up, at most.
@@ -86,12 +87,20 @@ template <class T>
 void batch_norm_inference(cudaStream_t stream, std::size_t rows, int channels, const T* x, const float* gamma,
                           const float* beta, const float* running_mean, const float* running_var,
                           float epsilon, activation act, T* y);
-/// dx may be dy when it is not accumulated to.
+/// The sum of g of each channel, and behind those of all channels the sums of g * (x - mean); g is dy where
+/// act(scale * x + shift) let the value through, else 0.
+template <class T>
+void slope_sums(cudaStream_t stream, std::size_t rows, int channels, const T* x, const T* dy,
+                const float* scale, const float* shift, const float* mean, activation act, float* sums,
+                void* workspace);
+/// dx may be dy when it is not accumulated to, and null where it is not wanted. `sums`: what slope_sums()
+/// gives, or null.
 template <class T>
 void batch_norm_backward(cudaStream_t stream, std::size_t rows, int channels, const T* x, const T* dy,
                          const float* gamma, const float* beta, const float* saved_mean,
                          const float* saved_inv_std, activation act, T* dx, bool accumulate_dx, float* dgamma,
-                         float* dbeta, bool accumulate_parameters, void* workspace);
+                         float* dbeta, bool accumulate_parameters, void* workspace,
+                         const float* sums = nullptr);
 
 /// y = act(scale * x + bias), as the epilogue of a convolution that has none of its own, or as its prologue;
 /// y may be x, scale and bias may be null.

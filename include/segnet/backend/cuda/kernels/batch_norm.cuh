@@ -220,10 +220,11 @@ struct x_and_dy {
 
 /// Sums of g and g * (x - mean); g is dy where the activation let the value through: the mask is computed
 /// again from x, as forward did it.
-template <class T>
+template <class T, class Coefficients>
 struct slope_sums_body {
   static constexpr int sums = 2;
-  normalisation norm;
+  Coefficients norm;
+  const float* mean;
   float floor;
   const T *x, *dy;
 
@@ -234,7 +235,7 @@ struct slope_sums_body {
   };
   template <int N>
   SEGNET_HD state<N> prepare(const lane_channels<N>& c) const {
-    return {norm.of(c), c.read(norm.mean)};
+    return {norm.of(c), c.read(mean)};
   }
   template <int N>
   SEGNET_HD x_and_dy<T, N> fetch(std::size_t at, width<N>) const {
@@ -267,6 +268,26 @@ struct finish_slope_sums {
     dgamma[c] = static_cast<float>(sum[1] * inverse) + (accumulate ? dgamma[c] : 0);
     slope[c] = static_cast<float>(-scale * inverse * inverse * sum[1] / rows);
     offset[c] = static_cast<float>(-scale * sum[0] / rows);
+  }
+};
+/// The same from sums that are there already.
+struct finish_given_slope_sums {
+  finish_slope_sums finish;
+  const float* sums;
+  unsigned channels;
+
+  SEGNET_HD void operator()(std::size_t c) const {
+    const double sum[2] = {static_cast<double>(sums[c]), static_cast<double>(sums[channels + c])};
+    finish(static_cast<unsigned>(c), sum);
+  }
+};
+struct keep_sums {
+  float* sums;
+  unsigned channels;
+
+  SEGNET_HD void operator()(unsigned c, const double* sum) const {
+    sums[c] = static_cast<float>(sum[0]);
+    sums[channels + c] = static_cast<float>(sum[1]);
   }
 };
 template <class T>
@@ -400,19 +421,33 @@ void batch_norm_inference(cudaStream_t stream, std::size_t rows, int channels, c
 }
 
 template <class T>
+void slope_sums(cudaStream_t stream, std::size_t rows, int channels, const T* x, const T* dy,
+                const float* scale, const float* shift, const float* mean, activation act, float* sums,
+                void* workspace) {
+  detail::sum_columns<T>(stream, rows, channels, detail::fits_packs<T>({x, dy}),
+                         detail::slope_sums_body<T, detail::given_scale_shift>{
+                             {scale, shift}, mean, detail::floor_of(act), x, dy},
+                         workspace, detail::keep_sums{sums, static_cast<unsigned>(channels)});
+}
+template <class T>
 void batch_norm_backward(cudaStream_t stream, std::size_t rows, int channels, const T* x, const T* dy,
                          const float* gamma, const float* beta, const float* saved_mean,
                          const float* saved_inv_std, activation act, T* dx, bool accumulate_dx, float* dgamma,
-                         float* dbeta, bool accumulate_parameters, void* workspace) {
+                         float* dbeta, bool accumulate_parameters, void* workspace, const float* sums) {
   const detail::normalisation norm{gamma, beta, saved_mean, saved_inv_std, true, 0};
   const float floor = detail::floor_of(act);
-  const std::size_t sums = column_sums_workspace(2, channels) / sizeof(float);
-  float* const slope = static_cast<float*>(workspace) + sums;
+  float* const slope = static_cast<float*>(workspace) + slope_sums_workspace(channels) / sizeof(float);
   float* const offset = slope + channels;
-  detail::sum_columns<T>(stream, rows, channels, detail::fits_packs<T>({x, dy}),
-                         detail::slope_sums_body<T>{norm, floor, x, dy}, workspace,
-                         detail::finish_slope_sums{gamma, saved_inv_std, static_cast<double>(rows), dgamma,
-                                                   dbeta, accumulate_parameters, slope, offset});
+  const detail::finish_slope_sums finish{
+      gamma, saved_inv_std, static_cast<double>(rows), dgamma, dbeta, accumulate_parameters, slope, offset};
+  if (sums != nullptr)
+    for_each(stream, detail::to_size(channels),
+             detail::finish_given_slope_sums{finish, sums, static_cast<unsigned>(channels)});
+  else
+    detail::sum_columns<T>(stream, rows, channels, detail::fits_packs<T>({x, dy}),
+                           detail::slope_sums_body<T, detail::normalisation>{norm, saved_mean, floor, x, dy},
+                           workspace, finish);
+  if (dx == nullptr) return;
   detail::for_each_column<T>(stream, rows, channels, detail::fits_packs<T>({x, dy, dx}),
                              detail::slope_body<T>{norm, floor, slope, offset, x, dy, dx, accumulate_dx});
 }

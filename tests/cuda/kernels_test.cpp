@@ -10,6 +10,10 @@
 
 #include "../backend/workspace.hpp"
 
+#if defined(SEGNET_CUDA_SIMULATED)
+#include <segnet/backend/cuda/kernels/pack.cuh>
+#endif
+
 #include <catch2/catch.hpp>
 
 #include <array>
@@ -794,3 +798,31 @@ TEST_CASE("cuda kernels: a recorded step reads its values afresh, and gives the 
   CHECK(agrees(dropped, expected));
   CHECK(difference(dropped.get(), first_dropped) > 0.1);
 }
+
+#if defined(SEGNET_CUDA_SIMULATED)
+TEST_CASE("cuda kernels: division by numbers that the host knows", "[cuda]") {
+  using k::detail::divisor;
+  random_stream random{1};
+  for (const unsigned d : {1U, 2U, 3U, 5U, 7U, 8U, 24U, 31U, 32U, 33U, 255U, 257U, 641U, 1918U, 65535U,
+                           65537U, 0x40000000U, 0x40000001U, 0x7fffffffU}) {
+    const divisor by(static_cast<int>(d));
+    std::vector<unsigned> numbers{0, 1, d - 1, d, divisor::largest - 1, divisor::largest};
+    for (int i = 0; i < 200; ++i) {
+      const auto n = static_cast<unsigned>(random.uniform() * divisor::largest);
+      numbers.push_back(n);
+      numbers.push_back(n / d * d);  // where a quotient begins
+      if (n >= d) numbers.push_back(n / d * d - 1);
+    }
+    for (const unsigned n : numbers) CHECK(by.whole(n) == n / d);
+  }
+  // Packs whose number needs more than 31 bits, too.
+  const k::detail::pack_grid<8> grid(5, 7, 24);
+  CHECK(grid.size(2) == 5 * 7 * 3 * 2);
+  for (const std::size_t image :
+       {std::size_t{0}, std::size_t{1}, std::size_t{1} << 25, std::size_t{1} << 40}) {
+    const auto at = grid[((image * 5 + 3) * 7 + 6) * 3 + 1];
+    CHECK((at.image == image && at.line == image * 5 + 3));
+    CHECK((at.y == 3 && at.x == 6 && at.channel == 8));
+  }
+}
+#endif

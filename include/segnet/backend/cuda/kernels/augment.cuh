@@ -34,8 +34,8 @@ struct augment_pixels {
   std::uint8_t* labels;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const quotient line = divide(i, static_cast<unsigned>(w));
-    const quotient image = divide(line.whole, static_cast<unsigned>(h));
+    const auto line = divide(i, static_cast<unsigned>(w));
+    const auto image = divide(line.whole, static_cast<unsigned>(h));
     const int y = static_cast<int>(image.rest), x = static_cast<int>(line.rest);
     const augmentation change = changes[image.whole];
     const std::uint8_t* const picture = pictures + 4 * image.whole * product(h, w);

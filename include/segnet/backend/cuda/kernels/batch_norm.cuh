@@ -332,11 +332,12 @@ struct scale_and_pool {
   given_scale_shift coefficients;
   float floor;
   bool pools_first;
-  int h, w, channels, packs;  // of the pooled image
+  int w, channels;    // of the pooled image
+  pack_grid<N> grid;  // the same
   T *y, *pooled;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, h, w, packs, N);
+    const pixel_place at = grid[i];
     const auto row = 2 * to_size(w) * to_size(channels);
     T* const first = y + 2 * at.line * row + product(2 * at.x, channels) + at.channel;
     const auto s =
@@ -460,13 +461,11 @@ void scale_shift_act(cudaStream_t stream, std::size_t rows, int channels, const 
 template <class T>
 void scale_shift_act_pool(cudaStream_t stream, int batch, int h, int w, int channels, const float* scale,
                           const float* bias, activation act, bool pools_first, T* y, T* pooled) {
-  const auto windows = detail::product(batch, h / 2, w / 2);
   detail::with_packs<T>(detail::fits_packs<T>({y, pooled}, {channels}), [&](auto n) {
-    const int packs = channels / n;
-    for_each(
-        stream, windows * detail::to_size(packs),
-        detail::scale_and_pool<T, n>{
-            {scale, bias}, detail::floor_of(act), pools_first, h / 2, w / 2, channels, packs, y, pooled});
+    const detail::pack_grid<n> grid{h / 2, w / 2, channels};
+    for_each(stream, grid.size(batch),
+             detail::scale_and_pool<T, n>{
+                 {scale, bias}, detail::floor_of(act), pools_first, w / 2, channels, grid, y, pooled});
   });
 }
 

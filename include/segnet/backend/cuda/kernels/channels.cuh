@@ -14,7 +14,7 @@ namespace detail {
 /// Source and result may be of different types.
 template <int N, class From, class To>
 struct copy_pack {
-  int packs;
+  divisor packs;
   const From* from;
   int from_channels;
   To* to;
@@ -22,7 +22,7 @@ struct copy_pack {
   bool accumulate;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const quotient at = divide(i, static_cast<unsigned>(packs));
+    const auto at = divide(i, packs);
     const std::size_t channel = at.rest * std::size_t{N};
     write(to + at.whole * to_size(to_channels) + channel,
           read<N>(from + at.whole * to_size(from_channels) + channel), accumulate);
@@ -44,33 +44,29 @@ void copy_rows(cudaStream_t stream, std::size_t rows, int channels, const From* 
 
 template <class T>
 struct gathered_source {
-  const T* data;
-  int channels, upsample;
-  int begin, end;  // of its channels in the result
-  bool whole;      // whole packs
+  const T* data = nullptr;
+  int channels = 0;
+  int h = 1, w = 1;
+  divisor upsample{1};
+  int begin = 0, end = 0;  // of its channels in the result
+  bool whole = true;       // whole packs
 };
 
 template <class T, int N>
 struct gather_pack {
-  gathered_source<T> from[most_gathered_sources];
-  int h, w, packs;
+  pack_grid<N> grid;
   T* out;
+  gathered_source<T> from[most_gathered_sources] = {};
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, h, w, packs, N);
+    const pixel_place at = grid[i];
     pack<T, N> value = narrow<T>(floats<N>{});
     SEGNET_UNROLL
     for (int s = 0; s < most_gathered_sources; ++s) {
       const gathered_source<T>& source = from[s];
       if (at.channel >= source.end || at.channel + N <= source.begin) continue;
-      int y = at.y, x = at.x, rows = h, columns = w;
-      if (source.upsample > 1) {
-        y /= source.upsample;
-        x /= source.upsample;
-        rows /= source.upsample;
-        columns /= source.upsample;
-      }
-      const std::size_t pixel = (at.image * to_size(rows) + to_size(y)) * to_size(columns) + to_size(x);
+      const int y = source.upsample.whole(at.y), x = source.upsample.whole(at.x);
+      const std::size_t pixel = (at.image * to_size(source.h) + to_size(y)) * to_size(source.w) + to_size(x);
       const T* const first = source.data + pixel * to_size(source.channels);
       const int channel = at.channel - source.begin;
       if (source.whole) {
@@ -92,7 +88,7 @@ struct pad_weight {
   T* padded;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const quotient at = divide(i, static_cast<unsigned>(padded_in));
+    const auto at = divide(i, static_cast<unsigned>(padded_in));
     const bool inside =
         at.rest < static_cast<unsigned>(in_channels) && at.whole < product(out_channels, taps);
     padded[i] = static_cast<T>(inside ? weight[at.whole * to_size(in_channels) + at.rest] : 0);
@@ -113,31 +109,33 @@ void gather_sources(cudaStream_t stream, int batch, int h, int w, std::span<cons
                     int padded_channels, T* out) {
   assert(sources.size() <= std::size_t{most_gathered_sources});
   detail::with_packs<T>(detail::fits_packs<T>({out}, {padded_channels}), [&](auto n) {
-    detail::gather_pack<T, n> f{{}, h, w, padded_channels / n, out};
+    detail::gather_pack<T, n> f{{h, w, padded_channels}, out};
     int channel = 0;
     for (std::size_t s = 0; s < sources.size(); ++s) {
       const conv2d_source<T>& source = sources[s];
       const int end = channel + source.channels;
       f.from[s] = {source.data,
                    source.channels,
+                   h / source.upsample,
+                   w / source.upsample,
                    source.upsample,
                    channel,
                    end,
                    n == 1 || detail::fits_packs<T>({source.data}, {source.channels, channel})};
       channel = end;
     }
-    for_each(stream, detail::product(batch, h, w, f.packs), f);
+    for_each(stream, f.grid.size(batch), f);
   });
 }
 template <class T>
 void pad_channels(cudaStream_t stream, std::size_t rows, int from_channels, int to_channels, const T* x,
                   T* y) {
   detail::with_packs<T>(detail::fits_packs<T>({y}, {to_channels}), [&](auto n) {
-    // As a picture of one column, whose height does not matter.
-    detail::gather_pack<T, n> f{{}, 1, 1, to_channels / n, y};
-    f.from[0] = {x, from_channels, 1,
-                 0, from_channels, n == 1 || detail::fits_packs<T>({x}, {from_channels})};
-    for_each(stream, rows * detail::to_size(f.packs), f);
+    // As pictures of one pixel.
+    detail::gather_pack<T, n> f{{1, 1, to_channels}, y};
+    f.from[0] = {
+        x, from_channels, 1, 1, 1, 0, from_channels, n == 1 || detail::fits_packs<T>({x}, {from_channels})};
+    for_each(stream, f.grid.size(rows), f);
   });
 }
 template <class T>

@@ -24,7 +24,7 @@ SEGNET_HD void add_tap(floats<N>& sum, const floats<N>& value, const float* weig
 template <class T, int N>
 struct depthwise_spread {
   conv2d_geometry g;
-  int packs;
+  pack_grid<N> grid;
   const T* x;
   const float* weight;
   given_scale_shift coefficients;
@@ -32,7 +32,7 @@ struct depthwise_spread {
   T* y;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, g.h, g.w, packs, N);
+    const pixel_place at = grid[i];
     const auto rows = down(g).inputs(at.y), columns = across(g).inputs(at.x);
     const std::size_t taps = product(g.kernel_h, g.kernel_w), channel = to_size(at.channel);
     const T* const image = x + at.image * product(g.out_h, g.out_w, g.in_channels) + channel;
@@ -52,14 +52,14 @@ struct depthwise_spread {
 template <class T, int N>
 struct depthwise_collect {
   conv2d_geometry g;
-  int packs;
+  pack_grid<N> grid;
   const T* dy;
   const float* weight;
   T* dx;
   bool accumulate;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, g.out_h, g.out_w, packs, N);
+    const pixel_place at = grid[i];
     const auto rows = down(g).taps(at.y), columns = across(g).taps(at.x);
     const std::size_t taps = product(g.kernel_h, g.kernel_w), channel = to_size(at.channel);
     const T* const image = dy + at.image * product(g.h, g.w, g.in_channels) + channel;
@@ -94,8 +94,8 @@ __global__ void __launch_bounds__(block_threads)
     float sum = 0;
     for (std::size_t p = chunk * groups + group; p < pixels && c < channels;
          p += std::size_t{chunks} * groups) {
-      const quotient line = divide(p, static_cast<unsigned>(wide));
-      const quotient image = divide(line.whole, static_cast<unsigned>(high));
+      const auto line = divide(p, static_cast<unsigned>(wide));
+      const auto image = divide(line.whole, static_cast<unsigned>(high));
       const int i = rows.begin + static_cast<int>(image.rest),
                 j = columns.begin + static_cast<int>(line.rest);
       const int to_y = i * g.stride + r - g.pad_top, to_x = j * g.stride + s - g.pad_left;
@@ -122,18 +122,17 @@ void depthwise_transposed_forward(cudaStream_t stream, const conv2d_geometry& g,
                                   const float* weight, const float* scale, const float* bias, activation act,
                                   T* y) {
   detail::with_packs<T>(detail::fits_packs<T>({x, y}, {g.in_channels}), [&](auto n) {
-    const int packs = g.in_channels / n;
-    for_each(stream, detail::product(batch, g.h, g.w, packs),
-             detail::depthwise_spread<T, n>{g, packs, x, weight, {scale, bias}, detail::floor_of(act), y});
+    const detail::pack_grid<n> grid{g.h, g.w, g.in_channels};
+    for_each(stream, grid.size(batch),
+             detail::depthwise_spread<T, n>{g, grid, x, weight, {scale, bias}, detail::floor_of(act), y});
   });
 }
 template <class T>
 void depthwise_transposed_backward_data(cudaStream_t stream, const conv2d_geometry& g, int batch, const T* dy,
                                         const float* weight, T* dx, bool accumulate) {
   detail::with_packs<T>(detail::fits_packs<T>({dy, dx}, {g.in_channels}), [&](auto n) {
-    const int packs = g.in_channels / n;
-    for_each(stream, detail::product(batch, g.out_h, g.out_w, packs),
-             detail::depthwise_collect<T, n>{g, packs, dy, weight, dx, accumulate});
+    const detail::pack_grid<n> grid{g.out_h, g.out_w, g.in_channels};
+    for_each(stream, grid.size(batch), detail::depthwise_collect<T, n>{g, grid, dy, weight, dx, accumulate});
   });
 }
 template <class T>

@@ -44,7 +44,7 @@ struct response_norm_element {
   T* y;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const quotient at = divide(i, static_cast<unsigned>(channels));
+    const auto at = divide(i, static_cast<unsigned>(channels));
     const float d = norm.sum(x + at.whole * to_size(channels), channels, static_cast<int>(at.rest));
     y[i] = static_cast<T>(static_cast<float>(x[i]) * norm.power(d));
   }

@@ -203,8 +203,8 @@ struct window_columns {
   static SEGNET_HD constexpr int parts(int h) { return (h + rows - 1) / rows; }
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const quotient line = divide(i, static_cast<unsigned>(w));
-    const quotient image = divide(line.whole, static_cast<unsigned>(parts(h)));
+    const auto line = divide(i, static_cast<unsigned>(w));
+    const auto image = divide(line.whole, static_cast<unsigned>(parts(h)));
     const std::size_t first = image.whole * product(h, w) + line.rest;
     const int begin = static_cast<int>(image.rest) * rows, end = smaller(begin + rows, h);
     const auto mask = [&](int y) { return static_cast<double>(masks[first + product(y, w)]); };
@@ -226,7 +226,7 @@ struct boundary_pixels {
   float* weights;
 
   SEGNET_HD void operator()(std::size_t i, double (&sums)[1]) const {
-    const quotient line = divide(i, static_cast<unsigned>(w));
+    const auto line = divide(i, static_cast<unsigned>(w));
     const int x = static_cast<int>(line.rest),
               y = static_cast<int>(divide(line.whole, static_cast<unsigned>(h)).rest);
     const int left = larger(x - reach, 0), right = smaller(x + reach, w - 1);
@@ -269,8 +269,8 @@ struct crop_label {
   std::uint8_t* cropped;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const quotient line = divide(i, static_cast<unsigned>(out.w));
-    const quotient image = divide(line.whole, static_cast<unsigned>(out.h));
+    const auto line = divide(i, static_cast<unsigned>(out.w));
+    const auto image = divide(line.whole, static_cast<unsigned>(out.h));
     const std::size_t y = to_size(top) + image.rest, x = to_size(left) + line.rest;
     cropped[i] = labels[(image.whole * to_size(in.h) + y) * to_size(in.w) + x];
   }

@@ -146,18 +146,50 @@ void for_each_pack(cudaStream_t stream, std::size_t size, bool whole, F f) {
   });
 }
 
+template <class I>
 struct quotient {
-  std::size_t whole;
+  I whole;
   unsigned rest;
 };
 /// i / d, in 32 bits where that is enough.
-SEGNET_HD inline quotient divide(std::size_t i, unsigned d) {
+SEGNET_HD inline quotient<std::size_t> divide(std::size_t i, unsigned d) {
   if (i <= 0xffffffffU) {
     const auto low = static_cast<unsigned>(i), whole = low / d;
     return {whole, low - whole * d};
   }
   const std::size_t whole = i / d;
   return {whole, static_cast<unsigned>(i - whole * d)};
+}
+
+/// Division by a number that the host knows: a product and a shift, where the card's own division takes some
+/// twenty instructions (Granlund & Montgomery 1994, "Division by invariant integers using multiplication").
+class divisor {
+ public:
+  divisor(int by) : by_(static_cast<unsigned>(by)) {
+    while ((1U << shift_) < by_) ++shift_;
+    factor_ = static_cast<unsigned>(((std::uint64_t{1} << (31 + shift_)) + by_ - 1) / by_);
+  }
+
+  static constexpr unsigned largest = 0x7fffffff;
+  /// n / by; n is at most `largest`.
+  SEGNET_HD unsigned whole(unsigned n) const {
+    return static_cast<unsigned>(std::uint64_t{n} * factor_ >> (31 + shift_));
+  }
+  SEGNET_HD int whole(int n) const { return static_cast<int>(whole(static_cast<unsigned>(n))); }
+  SEGNET_HD unsigned by() const { return by_; }
+
+ private:
+  unsigned by_, factor_ = 0, shift_ = 0;
+};
+/// i is at most divisor::largest.
+SEGNET_HD inline quotient<unsigned> divide(unsigned i, const divisor& d) {
+  const unsigned whole = d.whole(i);
+  return {whole, i - whole * d.by()};
+}
+SEGNET_HD inline quotient<std::size_t> divide(std::size_t i, const divisor& d) {
+  if (i > divisor::largest) return divide(i, d.by());
+  const quotient<unsigned> low = divide(static_cast<unsigned>(i), d);
+  return {low.whole, low.rest};
 }
 
 /// std::min and std::max are for the host.
@@ -181,13 +213,29 @@ struct pixel_place {
   std::size_t image, line;
   int y, x, channel;
 };
-/// Of pack i; `packs` are those of a pixel's channels, of n elements.
-SEGNET_HD inline pixel_place place_of(std::size_t i, int h, int w, int packs, int n) {
-  const quotient pixel = divide(i, static_cast<unsigned>(packs));
-  const quotient line = divide(pixel.whole, static_cast<unsigned>(w));
-  const quotient image = divide(line.whole, static_cast<unsigned>(h));
-  return {image.whole, line.whole, static_cast<int>(image.rest), static_cast<int>(line.rest),
-          static_cast<int>(pixel.rest) * n};
-}
+/// The packs of such activations, of N elements each.
+template <int N>
+struct pack_grid {
+  divisor h, w, packs;
+
+  pack_grid(int rows, int columns, int channels) : h(rows), w(columns), packs(channels / N) {}
+  /// Of so many images.
+  std::size_t size(std::size_t images) const {
+    return images * std::size_t{h.by()} * std::size_t{w.by()} * std::size_t{packs.by()};
+  }
+  std::size_t size(int images) const { return size(to_size(images)); }
+  /// Pack i.
+  SEGNET_HD pixel_place operator[](std::size_t i) const {
+    return i <= divisor::largest ? place(static_cast<unsigned>(i)) : place(i);
+  }
+
+ private:
+  template <class I>
+  SEGNET_HD pixel_place place(I i) const {
+    const auto pixel = divide(i, packs), line = divide(pixel.whole, w), image = divide(line.whole, h);
+    return {image.whole, line.whole, static_cast<int>(image.rest), static_cast<int>(line.rest),
+            static_cast<int>(pixel.rest) * N};
+  }
+};
 
 }  // namespace segnet::gpu::kernels::detail

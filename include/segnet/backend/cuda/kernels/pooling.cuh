@@ -12,14 +12,14 @@ namespace detail {
 template <int N>
 struct pool_window {
   pool2d_geometry g;
-  int packs;
+  pack_grid<N> grid;
 
   struct place {
     std::size_t out, in;  // elements: the pooled one, the window's first
     int rows, columns;    // of the window, inside the image
   };
   SEGNET_HD place at(std::size_t i) const {
-    const pixel_place p = place_of(i, g.out_h, g.out_w, packs, N);
+    const pixel_place p = grid[i];
     const int top = p.y * g.stride, left = p.x * g.stride;
     const std::size_t channel = to_size(p.channel), channels = to_size(g.channels);
     return {(p.line * to_size(g.out_w) + to_size(p.x)) * channels + channel,
@@ -87,14 +87,14 @@ struct spread_windows {
 template <class T, int N>
 struct collect_windows {
   pool2d_geometry g;
-  int packs;
+  pack_grid<N> grid;
   const std::uint8_t* index;
   const T* dy;
   T* dx;
   bool accumulate;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, g.h, g.w, packs, N);
+    const pixel_place at = grid[i];
     floats<N> sum{};
     for (int y = first(at.y); y < g.out_h && y * g.stride <= at.y; ++y)
       for (int x = first(at.x); x < g.out_w && x * g.stride <= at.x; ++x) {
@@ -145,9 +145,8 @@ template <class T>
 void max_pool_forward(cudaStream_t stream, const pool2d_geometry& g, int batch, const T* x, T* y,
                       std::uint8_t* index) {
   detail::with_packs<T>(detail::fits_packs<T>({x, y, index}, {g.channels}), [&](auto n) {
-    const int packs = g.channels / n;
-    for_each(stream, detail::product(batch, g.out_h, g.out_w, packs),
-             detail::max_pool<T, n>{{g, packs}, x, y, index});
+    const detail::pack_grid<n> grid{g.out_h, g.out_w, g.channels};
+    for_each(stream, grid.size(batch), detail::max_pool<T, n>{{g, grid}, x, y, index});
   });
 }
 
@@ -156,13 +155,13 @@ void max_pool_backward(cudaStream_t stream, const pool2d_geometry& g, int batch,
                        const T* dy, T* dx, bool accumulate) {
   const bool tiled = g.window == g.stride && g.out_h * g.stride >= g.h && g.out_w * g.stride >= g.w;
   detail::with_packs<T>(detail::fits_packs<T>({index, dy, dx}, {g.channels}), [&](auto n) {
-    const int packs = g.channels / n;
+    const detail::pack_grid<n> pooled{g.out_h, g.out_w, g.channels}, pixels{g.h, g.w, g.channels};
     if (tiled)
-      for_each(stream, detail::product(batch, g.out_h, g.out_w, packs),
-               detail::spread_windows<T, n>{{g, packs}, index, dy, dx, accumulate});
+      for_each(stream, pooled.size(batch),
+               detail::spread_windows<T, n>{{g, pooled}, index, dy, dx, accumulate});
     else
-      for_each(stream, detail::product(batch, g.h, g.w, packs),
-               detail::collect_windows<T, n>{g, packs, index, dy, dx, accumulate});
+      for_each(stream, pixels.size(batch),
+               detail::collect_windows<T, n>{g, pixels, index, dy, dx, accumulate});
   });
 }
 
@@ -175,9 +174,8 @@ template <class T>
 void max_unpool_backward(cudaStream_t stream, const pool2d_geometry& g, int batch, const std::uint8_t* index,
                          const T* dy, T* dx, bool accumulate) {
   detail::with_packs<T>(detail::fits_packs<T>({index, dy, dx}, {g.channels}), [&](auto n) {
-    const int packs = g.channels / n;
-    for_each(stream, detail::product(batch, g.out_h, g.out_w, packs),
-             detail::read_windows<T, n>{{g, packs}, index, dy, dx, accumulate});
+    const detail::pack_grid<n> grid{g.out_h, g.out_w, g.channels};
+    for_each(stream, grid.size(batch), detail::read_windows<T, n>{{g, grid}, index, dy, dx, accumulate});
   });
 }
 

@@ -21,19 +21,18 @@ SEGNET_HD void add_to(floats<N>& sum, const floats<N>& value, float weight = 1) 
 
 template <class T, int N>
 struct upsample_nearest {
-  int factor;
+  divisor factor;
   shape in;
-  int packs;
+  pack_grid<N> grid;
   const T* x;
   T* y;
   int y_channels, y_offset;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const int w = in.w * factor;
-    const pixel_place at = place_of(i, in.h * factor, w, packs, N);
-    const std::size_t from =
-        (at.image * to_size(in.h) + to_size(at.y / factor)) * to_size(in.w) + to_size(at.x / factor);
-    const std::size_t to = at.line * to_size(w) + to_size(at.x);
+    const pixel_place at = grid[i];
+    const std::size_t from = (at.image * to_size(in.h) + to_size(factor.whole(at.y))) * to_size(in.w) +
+                             to_size(factor.whole(at.x));
+    const std::size_t to = at.line * grid.w.by() + to_size(at.x);
     store(y + to * to_size(y_channels) + to_size(y_offset + at.channel),
           load<N>(x + from * to_size(in.c) + to_size(at.channel)));
   }
@@ -42,14 +41,14 @@ template <class T, int N>
 struct upsample_nearest_slope {
   int factor;
   shape in;
-  int packs;
+  pack_grid<N> grid;
   const T* dy;
   T* dx;
   bool accumulate;
   int dy_channels, dy_offset;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, in.h, in.w, packs, N);
+    const pixel_place at = grid[i];
     const std::size_t row = product(in.w, factor);
     const T* const from = dy +
                           (at.line * to_size(factor) * row + product(at.x, factor)) * to_size(dy_channels) +
@@ -66,12 +65,12 @@ template <class T, int N>
 struct upsample_bilinear {
   int factor;
   shape in;
-  int packs;
+  pack_grid<N> grid;
   const T* x;
   T* y;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, in.h * factor, in.w * factor, packs, N);
+    const pixel_place at = grid[i];
     const auto down = bilinear_axis{in.h, factor}.at<float>(at.y),
                across = bilinear_axis{in.w, factor}.at<float>(at.x);
     const T* const image = x + at.image * product(in.h, in.w, in.c) + to_size(at.channel);
@@ -94,13 +93,13 @@ template <class T, int N>
 struct upsample_bilinear_slope {
   int factor;
   shape in;
-  int packs;
+  pack_grid<N> grid;
   const T* dy;
   T* dx;
   bool accumulate;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, in.h, in.w, packs, N);
+    const pixel_place at = grid[i];
     const bilinear_axis down{in.h, factor}, across{in.w, factor};
     const T* const image = dy + at.image * product(in.h * factor, in.w * factor, in.c) + to_size(at.channel);
     floats<N> sum{};
@@ -120,12 +119,13 @@ struct upsample_bilinear_slope {
 template <class T, int N>
 struct crop_pack {
   shape in, window;
-  int top, left, packs;
+  int top, left;
+  pack_grid<N> grid;
   const T* x;
   T* y;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, window.h, window.w, packs, N);
+    const pixel_place at = grid[i];
     const std::size_t from =
         (at.image * to_size(in.h) + to_size(top + at.y)) * to_size(in.w) + to_size(left + at.x);
     store(y + i * N, load<N>(x + from * to_size(in.c) + to_size(at.channel)));
@@ -134,13 +134,14 @@ struct crop_pack {
 template <class T, int N>
 struct crop_slope {
   shape in, window;
-  int top, left, packs;
+  int top, left;
+  pack_grid<N> grid;
   const T* dy;
   T* dx;
   bool accumulate;
 
   SEGNET_HD void operator()(std::size_t i) const {
-    const pixel_place at = place_of(i, in.h, in.w, packs, N);
+    const pixel_place at = grid[i];
     const int y = at.y - top, x = at.x - left;
     if (y >= 0 && y < window.h && x >= 0 && x < window.w) {
       const std::size_t from = (at.image * to_size(window.h) + to_size(y)) * to_size(window.w) + to_size(x);
@@ -157,37 +158,36 @@ template <class T>
 void upsample_nearest_forward(cudaStream_t stream, int factor, int batch, shape in, const T* x, T* y,
                               int y_channels, int y_offset) {
   detail::with_packs<T>(detail::fits_packs<T>({x, y}, {in.c, y_channels, y_offset}), [&](auto n) {
-    const int packs = in.c / n;
-    for_each(stream, detail::product(batch, in.h * factor, in.w * factor, packs),
-             detail::upsample_nearest<T, n>{factor, in, packs, x, y, y_channels, y_offset});
+    const detail::pack_grid<n> grid{in.h * factor, in.w * factor, in.c};
+    for_each(stream, grid.size(batch),
+             detail::upsample_nearest<T, n>{factor, in, grid, x, y, y_channels, y_offset});
   });
 }
 template <class T>
 void upsample_nearest_backward(cudaStream_t stream, int factor, int batch, shape in, const T* dy, T* dx,
                                bool accumulate, int dy_channels, int dy_offset) {
   detail::with_packs<T>(detail::fits_packs<T>({dy, dx}, {in.c, dy_channels, dy_offset}), [&](auto n) {
-    const int packs = in.c / n;
+    const detail::pack_grid<n> grid{in.h, in.w, in.c};
     for_each(
-        stream, detail::product(batch, in.h, in.w, packs),
-        detail::upsample_nearest_slope<T, n>{factor, in, packs, dy, dx, accumulate, dy_channels, dy_offset});
+        stream, grid.size(batch),
+        detail::upsample_nearest_slope<T, n>{factor, in, grid, dy, dx, accumulate, dy_channels, dy_offset});
   });
 }
 
 template <class T>
 void upsample_bilinear_forward(cudaStream_t stream, int factor, int batch, shape in, const T* x, T* y) {
   detail::with_packs<T>(detail::fits_packs<T>({x, y}, {in.c}), [&](auto n) {
-    const int packs = in.c / n;
-    for_each(stream, detail::product(batch, in.h * factor, in.w * factor, packs),
-             detail::upsample_bilinear<T, n>{factor, in, packs, x, y});
+    const detail::pack_grid<n> grid{in.h * factor, in.w * factor, in.c};
+    for_each(stream, grid.size(batch), detail::upsample_bilinear<T, n>{factor, in, grid, x, y});
   });
 }
 template <class T>
 void upsample_bilinear_backward(cudaStream_t stream, int factor, int batch, shape in, const T* dy, T* dx,
                                 bool accumulate) {
   detail::with_packs<T>(detail::fits_packs<T>({dy, dx}, {in.c}), [&](auto n) {
-    const int packs = in.c / n;
-    for_each(stream, detail::product(batch, in.h, in.w, packs),
-             detail::upsample_bilinear_slope<T, n>{factor, in, packs, dy, dx, accumulate});
+    const detail::pack_grid<n> grid{in.h, in.w, in.c};
+    for_each(stream, grid.size(batch),
+             detail::upsample_bilinear_slope<T, n>{factor, in, grid, dy, dx, accumulate});
   });
 }
 
@@ -195,18 +195,17 @@ template <class T>
 void crop_forward(cudaStream_t stream, int batch, shape in, shape window, int top, int left, const T* x,
                   T* y) {
   detail::with_packs<T>(detail::fits_packs<T>({x, y}, {in.c}), [&](auto n) {
-    const int packs = in.c / n;
-    for_each(stream, detail::product(batch, window.h, window.w, packs),
-             detail::crop_pack<T, n>{in, window, top, left, packs, x, y});
+    const detail::pack_grid<n> grid{window.h, window.w, in.c};
+    for_each(stream, grid.size(batch), detail::crop_pack<T, n>{in, window, top, left, grid, x, y});
   });
 }
 template <class T>
 void crop_backward(cudaStream_t stream, int batch, shape in, shape window, int top, int left, const T* dy,
                    T* dx, bool accumulate) {
   detail::with_packs<T>(detail::fits_packs<T>({dy, dx}, {in.c}), [&](auto n) {
-    const int packs = in.c / n;
-    for_each(stream, detail::product(batch, in.h, in.w, packs),
-             detail::crop_slope<T, n>{in, window, top, left, packs, dy, dx, accumulate});
+    const detail::pack_grid<n> grid{in.h, in.w, in.c};
+    for_each(stream, grid.size(batch),
+             detail::crop_slope<T, n>{in, window, top, left, grid, dy, dx, accumulate});
   });
 }
 

@@ -475,8 +475,13 @@ class convolution_plan {
   /// Gives the work to the handle's stream; may be recorded in a graph. `workspace` has workspace_bytes().
   /// One caller at a time. Throws cuda_error.
   void run(cudnnHandle_t handle, const convolution_data& data, void* workspace) const {
-    check(cudnnBackendExecute(handle, candidates_[selected_].plan->get(), pack(data, workspace).get()),
-          "a convolution");
+    const candidate& chosen = candidates_[selected_];
+    const cudnnStatus_t status = cudnnBackendExecute(handle, chosen.plan->get(), pack(data, workspace).get());
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    const bool noted = chosen.parts.has_value();
+    check(status, ("a convolution (" + describe(problem_) + ")" +
+                   (noted ? ", whose engine an earlier run has noted in the folder of SEGNET_CACHE_DIR" : ""))
+                      .c_str());
   }
 
  private:

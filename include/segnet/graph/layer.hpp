@@ -238,12 +238,13 @@ constexpr bool gradient_in_place(const L&) {
     return false;
 }
 
+template <class L>
+concept can_recompute = requires {
+  requires L::recomputes;
+};
 template <layer L>
 constexpr bool recomputes(const L& l) {
-  if constexpr (requires { L::recomputes; })
-    return L::recomputes && needs_of(l).inputs && !needs_of(l).output;
-  else
-    return false;
+  return can_recompute<L> && needs_of(l).inputs && !needs_of(l).output;
 }
 
 template <class L>

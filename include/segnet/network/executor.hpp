@@ -131,7 +131,7 @@ class executor {
     ctx.training = true;
     ctx.output = {data(s.output), batch_, g_.nodes[s.node].dims};
     g_.visit(s.node, [&](const auto& l) {
-      if constexpr (requires { requires std::remove_cvref_t<decltype(l)>::recomputes; }) {
+      if constexpr (can_recompute<std::remove_cvref_t<decltype(l)>>) {
         static_assert(
             requires { l.recompute(std::as_const(ctx)); },
             "a layer that recomputes has: template <class Backend> void "

@@ -59,11 +59,8 @@ SEGNET_INLINE vec<T, Lanes> neighbour_dots(const T* x, vec<T, Lanes> weight) {
   } else {
     const auto low = neighbour_dots<Channels / 2, Lanes>(x, weight);
     const auto high = neighbour_dots<Channels / 2, Lanes>(x + Channels / 2 * Lanes, weight);
-    return [&]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-      return __builtin_shufflevector(low, high, (2 * i)...) +
-             __builtin_shufflevector(low, high, (2 * i + 1)...);
-    }
-    (std::make_integer_sequence<int, Lanes>{});
+    return shuffle<Lanes>(low, high, [](int i) { return 2 * i; }) +
+           shuffle<Lanes>(low, high, [](int i) { return 2 * i + 1; });
   }
 }
 

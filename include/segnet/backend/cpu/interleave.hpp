@@ -14,15 +14,10 @@ namespace segnet::detail {
 template <int Count, int Lanes, class Packet>
 SEGNET_INLINE void deinterleave(Packet (&v)[Count]) {
   if constexpr (Count % 2 == 0) {
-    const auto every_second = [&]<int... i>(std::integer_sequence<int, i...>, auto first, auto at)
-        SEGNET_INLINE_LAMBDA {
-      return __builtin_shufflevector(v[2 * at], v[2 * at + 1], (2 * i + first)...);
-    };
     Packet even[Count / 2], odd[Count / 2];
     unroll<Count / 2>([&](auto at) SEGNET_INLINE_LAMBDA {
-      constexpr std::make_integer_sequence<int, Lanes> lanes;
-      even[at] = every_second(lanes, std::integral_constant<int, 0>{}, at);
-      odd[at] = every_second(lanes, std::integral_constant<int, 1>{}, at);
+      even[at] = shuffle<Lanes>(v[2 * at], v[2 * at + 1], [](int i) { return 2 * i; });
+      odd[at] = shuffle<Lanes>(v[2 * at], v[2 * at + 1], [](int i) { return 2 * i + 1; });
     });
     deinterleave<Count / 2, Lanes>(even);
     deinterleave<Count / 2, Lanes>(odd);
@@ -36,11 +31,11 @@ SEGNET_INLINE void deinterleave(Packet (&v)[Count]) {
     unroll<Count>([&](auto c) SEGNET_INLINE_LAMBDA {
       result[c] = v[0];
       unroll<Count>([&](auto from) SEGNET_INLINE_LAMBDA {
-        result[c] = [&]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-          return __builtin_shufflevector(
-              result[c], v[from], ((i * Count + c) / Lanes == from ? Lanes + (i * Count + c) % Lanes : i)...);
-        }
-        (std::make_integer_sequence<int, Lanes>{});
+        result[c] = shuffle<Lanes>(result[c], v[from], [](int i) {
+          constexpr int channel = decltype(c)::value, packet = decltype(from)::value;
+          const int element = i * Count + channel;
+          return element / Lanes == packet ? Lanes + element % Lanes : i;
+        });
       });
     });
     unroll<Count>([&](auto c) SEGNET_INLINE_LAMBDA { v[c] = result[c]; });
@@ -60,11 +55,9 @@ SEGNET_INLINE void interleave(Packet (&v)[Count]) {
     interleave<Count / 2, Lanes>(even);
     interleave<Count / 2, Lanes>(odd);
     unroll<Count / 2>([&](auto at) SEGNET_INLINE_LAMBDA {
-      [&]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-        v[2 * at] = __builtin_shufflevector(even[at], odd[at], (i / 2 + i % 2 * Lanes)...);
-        v[2 * at + 1] = __builtin_shufflevector(even[at], odd[at], (Lanes / 2 + i / 2 + i % 2 * Lanes)...);
-      }
-      (std::make_integer_sequence<int, Lanes>{});
+      v[2 * at] = shuffle<Lanes>(even[at], odd[at], [](int i) { return i / 2 + i % 2 * Lanes; });
+      v[2 * at + 1] =
+          shuffle<Lanes>(even[at], odd[at], [](int i) { return Lanes / 2 + i / 2 + i % 2 * Lanes; });
     });
   }
 }

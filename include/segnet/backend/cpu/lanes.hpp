@@ -74,15 +74,11 @@ SEGNET_INLINE T sum_of(vec<T, Lanes> value) {
   if constexpr (Lanes == 1) {
     return value;
   } else {
-    const auto fold = [&]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-      return __builtin_shufflevector(value, value, i...) +
-             __builtin_shufflevector(value, value, (Lanes / 2 + i)...);
-    };
-    if constexpr (Lanes == 2) {
+    if constexpr (Lanes == 2)
       return value[0] + value[1];
-    } else {
-      return sum_of<T, Lanes / 2>(fold(std::make_integer_sequence<int, Lanes / 2>{}));
-    }
+    else
+      return sum_of<T, Lanes / 2>(shuffle<Lanes / 2>(value, value, [](int i) { return i; }) +
+                                  shuffle<Lanes / 2>(value, value, [](int i) { return Lanes / 2 + i; }));
   }
 }
 

@@ -12,6 +12,9 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #include <Eigen/Core>
+#if defined(__AVX512F__)
+#include <immintrin.h>  // which Eigen leaves out where nvcc compiles
+#endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
@@ -52,6 +55,25 @@ SEGNET_INLINE void unroll(F&& f) {
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
+/// Element i of the result is element index(i) of a followed by b; `index` has no state.
+template <int Elements, class V, class Index>
+SEGNET_INLINE auto shuffle(V a, V b, Index) {
+#if defined(__CUDACC__)
+  // nvcc would hand the builtin's pack on to the compiler as one argument.
+  using T = std::remove_cvref_t<decltype(a[0])>;
+  constexpr int half = sizeof(V) / sizeof(T);
+  typedef T shuffled __attribute__((vector_size(sizeof(T) * Elements)));
+  shuffled result{};
+  for (int i = 0; i < Elements; ++i) result[i] = Index{}(i) < half ? a[Index{}(i)] : b[Index{}(i)-half];
+  return result;
+#else
+  return [&]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
+    return __builtin_shufflevector(a, b, Index{}(i)...);
+  }
+  (std::make_integer_sequence<int, Elements>{});
+#endif
+}
+
 /// One full packet of T. A traits type rather than the packet itself, as template arguments lose the
 /// attributes of the compilers' vector types.
 template <class T>
@@ -78,17 +100,11 @@ struct simd {
   /// The first half of the lanes from memory, zeros in the others.
   static SEGNET_INLINE packet load_low(const T* p) {
     const auto low = load_half(p);
-    return [low]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-      return packet(__builtin_shufflevector(low, decltype(low_half(packet{})){}, i...));
-    }
-    (std::make_integer_sequence<int, lanes>{});
+    return packet(shuffle<lanes>(low, decltype(low_half(packet{})){}, [](int i) { return i; }));
   }
   /// The first half of the lanes, as one of the compiler's vectors.
   static SEGNET_INLINE auto low_half(packet a) {
-    return [a]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-      return __builtin_shufflevector(a, a, i...);
-    }
-    (std::make_integer_sequence<int, lanes / 2>{});
+    return shuffle<lanes / 2>(a, a, [](int i) { return i; });
   }
 
   /// Transposes a square block: row i of `from` (stride `from_step`) becomes column i of `to`.
@@ -116,8 +132,7 @@ template <class Doubles, class Floats>
 SEGNET_INLINE Doubles widen(Floats a) {
 #if defined(__AVX512F__)
   // g++ 12 would do it in two halves.
-  if constexpr (sizeof a == 32)
-    return reinterpret_cast<Doubles>(_mm512_cvtps_pd(reinterpret_cast<__m256>(a)));
+  if constexpr (sizeof a == 32) return std::bit_cast<Doubles>(_mm512_cvtps_pd(std::bit_cast<__m256>(a)));
 #endif
   return __builtin_convertvector(a, Doubles);
 }
@@ -149,10 +164,8 @@ struct columns : simd<T> {
     if constexpr (Depth == 1) {
       return a;
     } else {
-      return [a]<int... i>(std::integer_sequence<int, i...>) SEGNET_INLINE_LAMBDA {
-        return __builtin_shufflevector(a, a, (2 * i)...) + __builtin_shufflevector(a, a, (2 * i + 1)...);
-      }
-      (std::make_integer_sequence<int, width>{});
+      return shuffle<width>(a, a, [](int i) { return 2 * i; }) +
+             shuffle<width>(a, a, [](int i) { return 2 * i + 1; });
     }
   }
 };

@@ -162,6 +162,13 @@ class basic_cuda {
       run([&] { copy(from, n * sizeof(T), to); });
   }
 
+  /// start(stream) gives kernels of one's own, as those of a layer, to the stream. Not called while plan()
+  /// only looks.
+  template <class F>
+  void launch(F&& start) {
+    run([&] { std::forward<F>(start)(raw()); });
+  }
+
   // --- Convolution -------------------------------------------------------------------------------------
 
   // Scratch memory is no part of a network's plan.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "../environment_variable.hpp"
 #include "../temporary_folder.hpp"
 
 #include <segnet/backend/cuda/engine_cache.hpp>
@@ -31,28 +32,6 @@ std::string read(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
-
-/// A variable of the environment for as long as this lives; null: none.
-class variable {
- public:
-  variable(const char* name, const char* value) : name_(name) {
-    if (const char* old = std::getenv(name); old != nullptr) before_ = old, was_set_ = true;
-    set(value);
-  }
-  variable(const variable&) = delete;
-  ~variable() { set(was_set_ ? before_.c_str() : nullptr); }
-
- private:
-  void set(const char* value) {
-    if (value != nullptr)
-      setenv(name_, value, 1);
-    else
-      unsetenv(name_);
-  }
-  const char* name_;
-  std::string before_;
-  bool was_set_ = false;
-};
 
 }  // namespace
 
@@ -173,13 +152,14 @@ TEST_CASE("programs that write the same engine cache keep each other's engines")
 }
 
 TEST_CASE("the engine cache lies where the environment says") {
-  const variable own("SEGNET_CACHE_DIR", "/own"), cache("XDG_CACHE_HOME", "/cache"), home("HOME", "/home/me");
+  const segnet_test::environment_variable own("SEGNET_CACHE_DIR", "/own"), cache("XDG_CACHE_HOME", "/cache"),
+      home("HOME", "/home/me");
   CHECK(engine_cache::path_of(card) == "/own/engines-Card-of-2-5-GHz-9.19.0.json");
-  const variable no_own("SEGNET_CACHE_DIR", nullptr);
+  const segnet_test::environment_variable no_own("SEGNET_CACHE_DIR", nullptr);
   CHECK(engine_cache::folder() == "/cache/segnet");
-  const variable no_cache("XDG_CACHE_HOME", "");
+  const segnet_test::environment_variable no_cache("XDG_CACHE_HOME", "");
   CHECK(engine_cache::folder() == "/home/me/.cache/segnet");
-  const variable no_home("HOME", nullptr);
+  const segnet_test::environment_variable no_home("HOME", nullptr);
   CHECK(engine_cache::folder().empty());
   CHECK(engine_cache::path_of(card).empty());
 }

@@ -2,6 +2,7 @@
 // The simulated card itself: what it does, and that it notices what it is there to notice.
 #if defined(SEGNET_CUDA_SIMULATED)
 
+#include "../environment_variable.hpp"
 #include "simulator/cudnn.hpp"
 #include "simulator/runtime.hpp"
 
@@ -58,18 +59,6 @@ std::string complaint_of(F f) {
 }
 
 bool contains(const std::string& text, const char* part) { return text.find(part) != text.npos; }
-
-/// Sets a variable of the environment while it lives.
-class variable {
- public:
-  variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
-  ~variable() { unsetenv(name_); }
-  variable(const variable&) = delete;
-  variable& operator=(const variable&) = delete;
-
- private:
-  const char* name_;
-};
 
 template <class T>
 device_buffer<T> on_card(const std::vector<T>& values) {
@@ -143,7 +132,7 @@ struct add {
 TEST_CASE("simulator: threads of a block meet at barriers and exchange values within warps") {
   CHECK(block_sums(mistake::none) == right_sums);
   for (const char* order : {"reverse", "random"}) {
-    const variable v("SEGNET_SIMULATED_ORDER", order);
+    const segnet_test::environment_variable v("SEGNET_SIMULATED_ORDER", order);
     CHECK(block_sums(mistake::none) == right_sums);
   }
 
@@ -172,7 +161,7 @@ TEST_CASE("simulator: what would hang or be undefined on a card ends the program
 TEST_CASE("simulator: a barrier that is missing shows as a wrong result in one of the orders") {
   bool wrong = false;
   for (const char* order : {"forward", "reverse", "random"}) {
-    const variable v("SEGNET_SIMULATED_ORDER", order);
+    const segnet_test::environment_variable v("SEGNET_SIMULATED_ORDER", order);
     wrong = wrong || block_sums(mistake::no_barrier) != right_sums;
   }
   CHECK(wrong);
@@ -208,7 +197,7 @@ TEST_CASE("simulator: memory is checked") {
                  "not a block of the card's"));
   check(cudaFree(block), "cudaFree");
 
-  const variable v("SEGNET_SIMULATED_MEMORY", "4096");
+  const segnet_test::environment_variable v("SEGNET_SIMULATED_MEMORY", "4096");
   CHECK_THROWS_AS(device_buffer<char>(5000), memory_error);
   CHECK(device_buffer<char>(4096).size() == 4096);
 }
@@ -258,7 +247,7 @@ TEST_CASE("simulator: a capture records and refuses what a card's refuses") {
 }
 
 TEST_CASE("simulator: streams may do their work late") {
-  const variable v("SEGNET_SIMULATED_STREAMS", "late");
+  const segnet_test::environment_variable v("SEGNET_SIMULATED_STREAMS", "late");
   const stream s, t;
   const event e;
   pinned_buffer<int> from(10), to(10);

@@ -4,13 +4,12 @@
 
 #include <segnet/core/random.hpp>
 #include <segnet/data/loader.hpp>
-#include <segnet/network/checkpoint.hpp>
 #include <segnet/train/interrupt.hpp>
+#include <segnet/train/learner.hpp>
 #include <segnet/train/mask_task.hpp>
 #include <segnet/train/progress.hpp>
 #include <segnet/train/training_options.hpp>
 #include <segnet/train/training_state.hpp>
-#include <segnet/train/training_step.hpp>
 
 #include <chrono>
 #include <cmath>
@@ -18,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,30 +26,13 @@
 
 namespace segnet {
 
-/// One training run of a network that learns a task. Holds what the optimizer remembers; the rest of a run is
-/// the network and a training_state. All of it goes into last.safetensors, from which resume() continues bit
-/// for bit as if the run had never stopped, with any number of threads.
-///
-///     trainer masks(net, options);                                    trainer<Network, mask_task>
-///     trainer classes(net, options, class_task{.weights = weights});
-template <class Network, training_task Task = mask_task>
-class trainer {
+/// One training run of a network that learns a task: what a trainer does whatever its network. Holds what the
+/// optimizer remembers; the rest of a run is the network and a training_state. All of it goes into
+/// last.safetensors, from which resume() continues bit for bit as if the run had never stopped, with any
+/// number of threads.
+template <training_task Task>
+class training_loop {
  public:
-  /// The network's parameters must be initialised or loaded.
-  trainer(Network& net, training_options options, const Task& task = {})
-      : net_(net),
-        options_(std::move(options)),
-        step_(net, options_.optimizer, task),
-        progress_(options_.progress) {
-    const auto positive = [](const char* what, int found) {
-      if (found < 1)
-        throw argument_error(std::string(what) + ": found " + std::to_string(found) +
-                             ", expected at least 1");
-    };
-    positive("epochs", options_.epochs);
-    positive("accumulate", options_.accumulate);
-  }
-
   std::function<void(const step_report&)> on_step;
   /// Called after each epoch, once its checkpoints are written.
   std::function<void(const epoch_report<Task>&)> on_epoch;
@@ -65,8 +48,7 @@ class trainer {
   /// Takes over a run from the last.safetensors of the same network. Throws file_error.
   void resume(const safetensors_file& file) {
     const training_state found = training_state::from(file);
-    load_checkpoint(file, net_);
-    step_.read(file);
+    learner_->load(file);
     state_ = found;
     options_.schedule.state = found.schedule;
   }
@@ -79,7 +61,7 @@ class trainer {
     check_fit("training", training);
     check_fit("validation", validation);
     const interrupt_guard guard;
-    if constexpr (works_ahead) step_.forget_prepared();  // perhaps of another loader
+    if (learner_->works_ahead) learner_->forget_prepared();  // perhaps of another loader
     batches_ = training.batches_per_epoch();
     const int steps_per_epoch = (batches_ + options_.accumulate - 1) / options_.accumulate;
     total_steps_ = static_cast<std::int64_t>(steps_per_epoch) * options_.epochs;
@@ -106,9 +88,21 @@ class trainer {
   std::filesystem::path best_file() const { return options_.folder / "best.safetensors"; }
   std::filesystem::path last_file() const { return options_.folder / "last.safetensors"; }
 
+ protected:
+  training_loop(std::unique_ptr<detail::learner<Task>> network, training_options options)
+      : learner_(std::move(network)), options_(std::move(options)), progress_(options_.progress) {
+    const auto positive = [](const char* what, int found) {
+      if (found < 1)
+        throw argument_error(std::string(what) + ": found " + std::to_string(found) +
+                             ", expected at least 1");
+    };
+    positive("epochs", options_.epochs);
+    positive("accumulate", options_.accumulate);
+  }
+  ~training_loop() = default;
+
  private:
   using clock = std::chrono::steady_clock;
-  static constexpr bool works_ahead = training_step<Network, Task>::works_ahead;
 
   static double seconds_since(clock::time_point start) {
     return std::chrono::duration<double>(clock::now() - start).count();
@@ -120,11 +114,11 @@ class trainer {
       throw argument_error("trainer: the " + std::string(which) + " loader gives " +
                            (l.labels() ? "labels" : "masks") + ", the task expects " +
                            (Task::labels ? "labels" : "masks") + ": see loader_options::labels");
-    if (l.raw() && !works_ahead)
+    if (l.raw() && !learner_->works_ahead)
       throw argument_error("trainer: the " + std::string(which) +
                            " loader gives raw pictures, which only a card can use: see "
                            "loader_options::raw");
-    const shape expected = Network::input_shape;
+    const shape expected = learner_->input_shape;
     const auto size = [](int height, int width) {
       return std::to_string(height) + "x" + std::to_string(width);
     };
@@ -132,10 +126,10 @@ class trainer {
       throw argument_error("trainer: the " + std::string(which) + " loader gives pictures of " +
                            size(l.height(), l.width()) + ", the network expects " +
                            size(expected.h, expected.w) + " (height x width)");
-    if (l.batch_size() > net_.batch())
+    if (l.batch_size() > learner_->batch_size)
       throw argument_error("trainer: the " + std::string(which) + " loader gives batches of " +
                            std::to_string(l.batch_size()) + ", the network was made for at most " +
-                           std::to_string(net_.batch()));
+                           std::to_string(learner_->batch_size));
   }
 
   /// One step of the optimizer; returns how many images it saw.
@@ -151,16 +145,16 @@ class trainer {
                              " of epoch " + std::to_string(next.epoch) + ", the run is at batch " +
                              std::to_string(state_.batch + i) + " of epoch " + std::to_string(state_.epoch) +
                              " (counted from 0): call start() with the loader's options before making it");
-      step_.add(next, part(i, group, state_.batch + i));
+      learner_->add(next, part(i, group, state_.batch + i));
       images += next.count;
     }
-    step_.update(report.rate, state_.steps);
-    if constexpr (works_ahead) {
+    learner_->update(report.rate, state_.steps);
+    if (learner_->works_ahead) {
       const bool at_the_end = state_.epoch + 1 == options_.epochs && state_.batch + group == batches_;
       // What is wrong with the next batch is no reason to lose this step: next() will say it.
-      if (const batch* const ahead = at_the_end ? nullptr : training.ahead()) step_.prepare(*ahead);
+      if (const batch* const ahead = at_the_end ? nullptr : training.ahead()) learner_->prepare(*ahead);
     }
-    const step_outcome outcome = step_.outcome();
+    const step_outcome outcome = learner_->outcome();
     if (outcome.hopeless) fail_not_finite("gradient", std::numeric_limits<double>::infinity(), done.step);
     for (const batch_result& found : outcome.parts) {
       if (!std::isfinite(found.loss)) fail_not_finite("loss", found.loss, done.step);
@@ -204,7 +198,7 @@ class trainer {
     report.loss = state_.loss_sum / batches_;
     report.score = state_.score_sum / batches_;
     report.rate = options_.schedule.rate(state_.steps - 1, total_steps_);
-    report.validation = step_.validation_scores();
+    report.validation = learner_->validation_scores();
     const double score = Task::score(report.validation);
     report.best = score > state_.best_score;
     options_.schedule.on_epoch_end(1.0 - score);
@@ -231,16 +225,16 @@ class trainer {
 
   /// The last step's loss was finite before the step: nothing else has looked at what it made.
   void check_parameters() {
-    if (const double sum = step_.parameter_sum(); !std::isfinite(sum))
+    if (const double sum = learner_->parameter_sum(); !std::isfinite(sum))
       fail_not_finite("sum of the parameters", sum, state_.steps);
   }
 
   /// Scores the validation pictures at the network's size, with the weights of inference; false after Ctrl-C.
   bool validate(loader& validation) {
-    step_.start_validation();
+    learner_->start_validation();
     for (int b = 0; b < validation.batches_per_epoch(); ++b) {
       if (interrupt_guard::requested()) return false;
-      step_.validate(validation.next());
+      learner_->validate(validation.next());
     }
     return true;
   }
@@ -275,12 +269,8 @@ class trainer {
           {std::string("best_validation_") + Task::validation_score, state_.best_score},
           {"best_epoch",
            state_.best_epoch}}.dump();
-    std::vector<stored_tensor> more;
-    if (with_training) {
-      metadata[training_state::key] = state_.to_text();
-      step_.append_to(more);
-    }
-    save_checkpoint(file, net_, metadata, std::move(more));
+    if (with_training) metadata[training_state::key] = state_.to_text();
+    learner_->save(file, metadata, with_training);
   }
 
   training_result save_interrupted() {
@@ -295,14 +285,27 @@ class trainer {
     return {how, state_.best_score, state_.best_epoch, state_.epoch};
   }
 
-  Network& net_;
+  std::unique_ptr<detail::learner<Task>> learner_;
   training_options options_;
   training_state state_;
-  training_step<Network, Task> step_;
   progress_line progress_;
   int batches_ = 0;
   std::int64_t total_steps_ = 0;
   clock::time_point saved_;
+};
+
+/// The training_loop of a network, which must outlive it.
+///
+///     trainer masks(net, options);                                    trainer<Network, mask_task>
+///     trainer classes(net, options, class_task{.weights = weights});
+template <class Network, training_task Task = mask_task>
+class trainer : public training_loop<Task> {
+ public:
+  /// The network's parameters must be initialised or loaded.
+  trainer(Network& net, const training_options& options, const Task& task = {})
+      : training_loop<Task>(
+            std::make_unique<detail::network_learner<Network, Task>>(net, options.optimizer, task), options) {
+  }
 };
 
 }  // namespace segnet

@@ -6,6 +6,7 @@
 #include <segnet/train/progress.hpp>
 
 #include "carvana_checkpoint.hpp"
+#include "device_options.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Trains a network to cut cars out of studio photographs: on generated ones, or on the Kaggle Carvana set.
 #include "train_carvana.hpp"
+#include "training_command_line.hpp"
 
 #include <CLI/CLI.hpp>
 #include <type_traits>

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: MIT
 // Trains a network to tell classes apart: on generated streets, on a folder in CamVid's layout, or on the
 // Kaggle Carvana set as two classes.
-#include <segnet/data/mirrored_border.hpp>
-#include <segnet/io/file.hpp>
-#include <segnet/segmentation.hpp>
+#include "train_segmentation.hpp"
 
+#include <segnet/data/camvid.hpp>
+#include <segnet/data/carvana_dataset.hpp>
+#include <segnet/data/label_picture.hpp>
+#include <segnet/data/labelled_dataset.hpp>
+#include <segnet/data/street.hpp>
+#include <segnet/inference/class_prediction.hpp>
+#include <segnet/io/file.hpp>
+#include <segnet/loss/class_weights.hpp>
+#include <segnet/metrics/boundary_f1.hpp>
+#include <segnet/metrics/class_report.hpp>
+
+#include "listed.hpp"
 #include "segmentation_networks.hpp"
-#include "training_run.hpp"
+#include "training_command_line.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -15,49 +25,23 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
+
+namespace train_segmentation {
 
 namespace fs = std::filesystem;
 using namespace segnet;
 
 namespace {
 
-struct options : training_run::options {
-  std::string network{segmentation_build::networks.front()};
-  std::string size, optimizer = "adam", weights = "none";
-  double momentum = 0.9, weight_decay = -1;
-  int scenes = 300;
-  std::vector<double> class_weights;  ///< that the run was started with; none: all 1
-
-  template <class Self, class F>
-  static void each(Self& o, F&& f) {
-    training_run::options::each(o, f);
-    f("network", o.network);
-    f("size", o.size);
-    f("optimizer", o.optimizer);
-    f("momentum", o.momentum);
-    f("weight-decay", o.weight_decay);
-    f("weights", o.weights);
-    f("scenes", o.scenes);
-    f("class-weights", o.class_weights);
-  }
-};
-
-constexpr training_run::program self{"train_segmentation", "segmentation"};
-
 /// The generated streets, before they are shrunk.
 constexpr int generated_width = 320, generated_height = 240;
 constexpr std::uint64_t generated_seed = 1;
-
-struct class_pictures : training_run::pictures {
-  std::vector<std::string> names;
-  std::vector<rgb_colour> palette;
-  std::string listed_in;  ///< what says which classes there are
-  int classes() const { return static_cast<int>(names.size()); }
-};
 
 class_pictures find_streets(const options& o) {
   const int held_out = std::clamp(static_cast<int>(std::lround(o.scenes * o.val_fraction)), 1, o.scenes - 1);
@@ -96,22 +80,6 @@ class_pictures find_pictures(const options& o) {
           found.classes.file.string()};
 }
 
-/// Counts the classes of the pictures to train with, at the network's size.
-std::vector<double> median_weights(const class_pictures& source, shape input, const options& o) {
-  loader all(source.train, {.height = input.h,
-                            .width = input.w,
-                            .batch_size = 1,  // what counts is in how many pictures a class occurs
-                            .labels = true,
-                            .shuffle = false,
-                            .workers = o.device.threads,
-                            .cache_bytes = 0});
-  class_counts counts(source.classes());
-  for (int i = 0; i < all.size(); ++i) counts.add(all.next().labels);
-  if (std::ranges::all_of(counts.pixels(), [](std::uint64_t pixels) { return pixels == 0; }))
-    throw file_error(o.data, "--weights median: all pixels of the pictures to train with are ignored");
-  return median_frequency_weights(counts);
-}
-
 /// What the best weights are worth.
 struct findings {
   confusion_matrix counts;
@@ -144,16 +112,30 @@ std::vector<std::uint8_t> photographs_of(const batch& b, shape input, shape outp
   return result;
 }
 
+/// A batch as floats and labels, also where its loader leaves the bytes to a card.
+const batch& unpacked(const batch& b, batch& memory) {
+  if (b.pictures.empty()) return b;
+  memory.count = b.count;
+  memory.labels.resize(b.pictures.size() / 4);
+  memory.images.resize(3 * memory.labels.size());
+  for (std::size_t p = 0; p < memory.labels.size(); ++p) {
+    for (std::size_t c = 0; c < 3; ++c)
+      memory.images[3 * p + c] = static_cast<float>(b.pictures[4 * p + c]) * (1.0f / 255.0f);
+    memory.labels[p] = b.pictures[4 * p + 3];
+  }
+  return memory;
+}
+
 /// Scores the classes that `predict` finds for the pixels of each batch, and writes some of the pictures.
-findings evaluate(loader& validation, const class_pictures& source, shape input, shape output,
-                  const fs::path& folder,
-                  const std::function<void(const batch&, std::span<std::uint8_t>)>& predict) {
+findings score(loader& validation, const class_pictures& source, shape input, shape output,
+               const fs::path& folder, const class_prediction& predict) {
   create_folder(folder);
   findings found{confusion_matrix(source.classes()), boundary_f1(source.classes())};
   const int pictures = validation.size(), shown = std::min(8, pictures);
   const shape labels{output.h, output.w, 1}, photo{output.h, output.w, 3};
+  batch floats;
   for (int b = 0, seen = 0, written = 0; b < validation.batches_per_epoch(); ++b) {
-    const batch& next = validation.next();
+    const batch& next = unpacked(validation.next(), floats);
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(next.count) * labels.size()),
         truth(predicted.size());
     predict(next, predicted);
@@ -179,18 +161,20 @@ findings evaluate(loader& validation, const class_pictures& source, shape input,
 
 /// For a program to read; numbers that are not known are null.
 void write_result(const options& o, const class_pictures& source, const findings& found,
-                  std::size_t parameters, std::size_t bytes, double step, const training_result& result) {
+                  const network_facts& network, const finished_run& run, double step) {
   nlohmann::json json{{"network", o.network},
                       {"size", o.size},
                       {"width", segmentation_build::width},
                       {"classes", source.classes()},
-                      {"parameters", parameters},
+                      {"parameters", network.parameters},
                       {"batch", o.batch},
+                      {"device", o.device.device},
+                      {"precision", o.device.chosen_precision()},
                       {"threads", o.device.threads},
-                      {"training_bytes", bytes},
+                      {"training_bytes", run.bytes},
                       {"step_milliseconds", nullptr},
-                      {"epochs", result.epochs},
-                      {"best_epoch", result.best_epoch},
+                      {"epochs", run.result.epochs},
+                      {"best_epoch", run.result.best_epoch},
                       {"mean_iou", found.counts.mean_iou()},
                       {"global_accuracy", found.counts.global_accuracy()},
                       {"mean_accuracy", found.counts.mean_accuracy()},
@@ -206,10 +190,21 @@ void write_result(const options& o, const class_pictures& source, const findings
   atomic_write(o.out / "result.json", std::as_bytes(std::span(text)), durability::renamed);
 }
 
-void describe(const options& o, shape input, shape output, std::size_t parameters) {
+void complete(options& o) {
+  const bool adam_used = o.optimizer == "adam";
+  if (o.size.empty()) o.size = segmentation::to_text(segmentation_build::sizes.front());
+  if (o.epochs == 0) o.epochs = o.data.empty() ? 10 : 40;
+  if (o.rate == 0) o.rate = adam_used ? 2e-3 : 0.05;
+  if (o.weight_decay < 0) o.weight_decay = adam_used ? 0 : 5e-4;
+}
+
+}  // namespace
+
+void describe(const options& o, const network_facts& network) {
   const auto size = [](shape s) { return std::to_string(s.h) + "x" + std::to_string(s.w); };
   std::printf("network   %s, %s -> %s for %d classes, %s parameters\n", o.network.c_str(),
-              size(input).c_str(), size(output).c_str(), output.c, with_thousands(parameters).c_str());
+              size(network.input).c_str(), size(network.output).c_str(), network.output.c,
+              with_thousands(network.parameters).c_str());
   if (o.optimizer == "adam")
     std::printf("optimizer adam, learning rate %g, weight decay %g, %s\n", o.rate, o.weight_decay,
                 o.schedule.c_str());
@@ -218,7 +213,21 @@ void describe(const options& o, shape input, shape output, std::size_t parameter
                 o.weight_decay, o.schedule.c_str());
 }
 
-/// The header of a checkpoint, with the classes.
+std::vector<double> median_weights(const options& o, const class_pictures& source, shape input) {
+  loader all(source.train, {.height = input.h,
+                            .width = input.w,
+                            .batch_size = 1,  // what counts is in how many pictures a class occurs
+                            .labels = true,
+                            .shuffle = false,
+                            .workers = o.device.threads,
+                            .cache_bytes = 0});
+  class_counts counts(source.classes());
+  for (int i = 0; i < all.size(); ++i) counts.add(all.next().labels);
+  if (std::ranges::all_of(counts.pixels(), [](std::uint64_t pixels) { return pixels == 0; }))
+    throw file_error(o.data, "--weights median: all pixels of the pictures to train with are ignored");
+  return median_frequency_weights(counts);
+}
+
 checkpoint_metadata metadata_of(const options& o, const class_pictures& source, shape input) {
   checkpoint_header header;
   header.network = o.network;
@@ -231,64 +240,32 @@ checkpoint_metadata metadata_of(const options& o, const class_pictures& source, 
   return metadata;
 }
 
-template <class Definition, class Backend>
-int train(options o, const network_options& with, class_pictures source, segmentation::size size) {
-  using network_t = network<Definition, Backend>;
-  constexpr shape input = network_t::input_shape, output = network_t::output_shape;
-  if (input.pixels() != output.pixels()) {
-    // What the padding of other networks does: all of the picture is classified, and the pixels around it are
-    // its mirror image.
-    for (picture_source* part : {&source.train, &source.validation})
-      *part = with_mirrored_border(std::move(*part), size.h, size.w, input.h, input.w);
-  }
-  training_run::remember_pictures(o, source);
-  if (o.weights == "median" && o.class_weights.empty()) o.class_weights = median_weights(source, input, o);
-  const any_optimizer optimizer =
-      o.optimizer == "adam" ? any_optimizer(adam{.weight_decay = o.weight_decay})
-                            : any_optimizer(sgd{.momentum = o.momentum, .weight_decay = o.weight_decay});
-  describe(o, input, output, network_t::parameter_count);
-
-  std::vector<double> steps;  // milliseconds, the mean of each epoch
-  const auto curves = [&](event_writer& events, const epoch_report<class_task>& e) {
-    events.scalar("training/loss", e.loss, e.epoch);
-    events.scalar("training/accuracy", e.score, e.epoch);
-    events.scalar("training/rate", e.rate, e.epoch);
-    events.scalar("validation/mean_iou", e.validation.mean_iou, e.epoch);
-    events.scalar("validation/global_accuracy", e.validation.global_accuracy, e.epoch);
-    if (e.images_per_second > 0) steps.push_back(1000.0 * o.batch * o.accumulate / e.images_per_second);
-  };
-  const auto finish = [&](network_t& net, const training_result& result, loader& validation) {
-    const findings found = evaluate(
-        validation, source, input, output, o.out / "unseen", [&](const batch& b, std::span<std::uint8_t> to) {
-          highest_classes(net.backend(), net.infer({b.images.data(), b.count, input}), to);
-        });
-    std::printf("\nvalidation with the weights of epoch %d (%s)\n%s", result.best_epoch,
-                (o.out / "best.safetensors").string().c_str(),
-                class_table(found.counts, source.names, &found.outlines).c_str());
-    if (source.classes() == 2) std::printf("mean Dice of %s: %.4f\n", source.names[1].c_str(), found.dice);
-    const double step = steps.empty() ? 0 : percentile(steps, 50);
-    if (step > 0) std::printf("training step: %.1f ms (median of the epochs' means)\n", step);
-    write_result(o, source, found, network_t::parameter_count,
-                 training_run::training_bytes(network_t::memory, o, optimizer), step, result);
-    std::printf("classes of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
-  };
-  return training_run::run<network_t>(self, o, with, source, class_task{.weights = o.class_weights},
-                                      optimizer, metadata_of(o, source, input), curves, finish);
+void write_curves(event_writer& events, const epoch_report<class_task>& e) {
+  events.scalar("training/loss", e.loss, e.epoch);
+  events.scalar("training/accuracy", e.score, e.epoch);
+  events.scalar("training/rate", e.rate, e.epoch);
+  events.scalar("validation/mean_iou", e.validation.mean_iou, e.epoch);
+  events.scalar("validation/global_accuracy", e.validation.global_accuracy, e.epoch);
 }
 
-void complete(options& o) {
-  const bool adam_used = o.optimizer == "adam";
-  if (o.size.empty()) o.size = segmentation::to_text(segmentation_build::sizes.front());
-  if (o.epochs == 0) o.epochs = o.data.empty() ? 10 : 40;
-  if (o.rate == 0) o.rate = adam_used ? 2e-3 : 0.05;
-  if (o.weight_decay < 0) o.weight_decay = adam_used ? 0 : 5e-4;
+void evaluate(const options& o, const class_pictures& source, const network_facts& network,
+              const finished_run& run, loader& validation, const class_prediction& predict) {
+  const findings found = score(validation, source, network.input, network.output, o.out / "unseen", predict);
+  std::printf("\nvalidation with the weights of epoch %d (%s)\n%s", run.result.best_epoch,
+              (o.out / "best.safetensors").string().c_str(),
+              class_table(found.counts, source.names, &found.outlines).c_str());
+  if (source.classes() == 2) std::printf("mean Dice of %s: %.4f\n", source.names[1].c_str(), found.dice);
+  const double step = run.steps.empty() ? 0 : percentile(run.steps, 50);
+  if (step > 0) std::printf("training step: %.1f ms (median of the epochs' means)\n", step);
+  write_result(o, source, found, network, run, step);
+  std::printf("classes of unseen pictures: %s\n", (o.out / "unseen").string().c_str());
 }
 
-}  // namespace
+}  // namespace train_segmentation
 
 int main(int argc, char** argv) {
-  return training_run::guarded(self, [&] {
-    options o;
+  return training_run::guarded(train_segmentation::self, [&] {
+    train_segmentation::options o;
     CLI::App app{
         "Trains a network to tell classes apart. Without --data it generates streets with CamVid's classes."};
     app.footer(
@@ -329,17 +306,12 @@ int main(int argc, char** argv) {
     app.add_option("--val-fraction", o.val_fraction,
                    "part of the pictures (Carvana: cars) held out where the folder names none")
         ->check(training_run::proper_fraction);
-    training_run::add_options(app, o, self);
-    if (const auto code = training_run::parse(app, o, self, argc, argv)) return *code;
-    complete(o);
-    class_pictures source = find_pictures(o);
-    return segmentation::with_network(
-        o.network, o.size, source.classes(), source.listed_in,
-        [&]<class Definition>(std::type_identity<Definition>, segmentation::size size) {
-          return device::with_backend(
-              o.device, [&]<class Backend>(std::type_identity<Backend>, const network_options& with) {
-                return train<Definition, Backend>(o, with, std::move(source), size);
-              });
+    training_run::add_options(app, o, train_segmentation::self);
+    if (const auto code = training_run::parse(app, o, train_segmentation::self, argc, argv)) return *code;
+    train_segmentation::complete(o);
+    return device::with_backend(
+        o.device, [&]<class Backend>(std::type_identity<Backend>, const segnet::network_options& with) {
+          return train_segmentation::train_on<Backend>(o, with, train_segmentation::find_pictures(o));
         });
   });
 }

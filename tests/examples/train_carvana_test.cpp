@@ -137,8 +137,10 @@ TEST_CASE("train_carvana's messages", "[examples]") {
   refused({"--out", (f.folder / "used").string()}, "best.safetensors of an earlier run", 2);
   const program_run help = run_program(program, {"--help"}, f.folder);
   CHECK(help.exit_code == 0);
-  for (const char* option : {"--data", "--size", "--batch", "--accumulate", "--epochs", "--lr", "--schedule",
-                             "--augment", "--boundary-weight", "--val-fraction", "--patience", "--threads",
-                             "--seed", "--variant", "--out", "--resume", "Exit code", "130"})
+  for (const char* option : {"--data",     "--size",     "--batch",   "--accumulate",      "--epochs",
+                             "--lr",       "--schedule", "--augment", "--boundary-weight", "--val-fraction",
+                             "--patience", "--threads",  "--device",  "--precision",       "--deterministic",
+                             "--seed",     "--variant",  "--out",     "--resume",          "Exit code",
+                             "130"})
     CHECK_THAT(help.out, Catch::Contains(option));
 }

@@ -73,6 +73,8 @@ TEST_CASE("train_segmentation trains on CamVid's layout", "[examples]") {
   CHECK(result.at("classes") == 11);
   CHECK(result.at("iou").size() == 11);
   CHECK(result.at("epochs") == 2);
+  CHECK(result.at("device") == "cpu");
+  CHECK(result.at("precision") == "fp32");
   CHECK(result.at("step_milliseconds") > 0);
   CHECK(result.at("training_bytes") > 4 * result.at("parameters").get<int>());
   CHECK_FALSE(result.contains("dice"));
@@ -210,10 +212,10 @@ TEST_CASE("train_segmentation's messages", "[examples]") {
   refused({"--out", (folder / "used").string()}, "best.safetensors of an earlier run");
   const program_run help = run_program(program, {"--help"}, folder);
   CHECK(help.exit_code == 0);
-  for (const char* option : {"--data",       "--scenes",   "--network",   "--size",     "--batch",
-                             "--accumulate", "--epochs",   "--optimizer", "--momentum", "--weight-decay",
-                             "--lr",         "--schedule", "--augment",   "--weights",  "--val-fraction",
-                             "--patience",   "--threads",  "--seed",      "--out",      "--resume",
-                             "result.json",  "130"})
+  for (const char* option : {"--data",       "--scenes",   "--network",   "--size",      "--batch",
+                             "--accumulate", "--epochs",   "--optimizer", "--momentum",  "--weight-decay",
+                             "--lr",         "--schedule", "--augment",   "--weights",   "--val-fraction",
+                             "--patience",   "--threads",  "--device",    "--precision", "--deterministic",
+                             "--seed",       "--out",      "--resume",    "result.json", "130"})
     CHECK_THAT(help.out, Catch::Contains(option));
 }

@@ -25,6 +25,42 @@ struct cross_entropy_result {
 
 namespace detail {
 
+/// What labels mean: one is ignored, which may be a class's own number; others that are no class are refused.
+struct label_rule {
+  unsigned classes, ignore;
+
+  SEGNET_HD bool ignores(unsigned label) const { return label == ignore; }
+  SEGNET_HD bool refuses(unsigned label) const { return label >= classes && label != ignore; }
+};
+
+/// What turns a weighted sum into a mean.
+SEGNET_HD inline double cross_entropy_normal(double weights) { return weights > 0 ? 1 / weights : 0; }
+
+/// What one pixel whose label is not ignored adds to the sums, from log(sum exp(z - m)), with m the maximum
+/// of its logits z, and how far its label's logit lies below m.
+struct cross_entropy_terms {
+  enum { loss, correct, count };
+  double of[count];
+
+  /// Without weight, the logits may be anything.
+  template <class T>
+  SEGNET_HD cross_entropy_terms(T log_sum, T below, double weight)
+      : of{weight > 0 ? weight * static_cast<double>(log_sum + below) : 0, static_cast<double>(below == 0)} {}
+};
+
+/// dL/dlogit of one pixel, from the probability of the logit's class.
+template <class T>
+struct cross_entropy_gradient {
+  T factor;  ///< 0: the pixel does not count, and its logits may be anything
+
+  cross_entropy_gradient() = default;
+  SEGNET_HD cross_entropy_gradient(double gradient_scale, double normal, double weight)
+      : factor(static_cast<T>(gradient_scale * normal * weight)) {}
+  SEGNET_HD T operator()(T probability, bool is_label) const {
+    return factor * (is_label ? probability - T(1) : probability);
+  }
+};
+
 /// Of `pixels` rows of logits the softmax, the maximum m, and log(sum exp(z - m)): by the backend where it
 /// has a way of its own.
 template <class Backend, class T>
@@ -71,30 +107,29 @@ struct softmax_cross_entropy {
     std::array<double, 256> weight{};
     for (std::size_t k = 0; k < classes; ++k) weight[k] = class_weights.empty() ? 1 : class_weights[k];
     weight[ignore] = 0;
-    const auto known = [=, skipped = ignore](std::uint8_t label) {
-      return label < classes || label == skipped;
-    };
-    enum { sum, labelled, unknown, counts };
-    const auto of_labels = backend.template parallel_sum<counts>(pixels, grain * 16,
-                                                                 [=, skipped = ignore](auto begin, auto end) {
-                                                                   std::array<double, counts> part{};
-                                                                   for (std::size_t i = begin; i < end; ++i) {
-                                                                     part[sum] += weight[labels[i]];
-                                                                     part[labelled] += labels[i] != skipped;
-                                                                     part[unknown] += !known(labels[i]);
-                                                                   }
-                                                                   return part;
-                                                                 });
-    if (of_labels[unknown] > 0) refuse(*std::ranges::find_if_not(labels, known), logits.dims.c);
-    const double normal = of_labels[sum] > 0 ? 1 / of_labels[sum] : 0;
+    const detail::label_rule rule{static_cast<unsigned>(classes), ignore};
+    enum { sum, labelled, refused, counts };
+    const auto of_labels =
+        backend.template parallel_sum<counts>(pixels, grain * 16, [=](auto begin, auto end) {
+          std::array<double, counts> part{};
+          for (std::size_t i = begin; i < end; ++i) {
+            part[sum] += weight[labels[i]];
+            part[labelled] += !rule.ignores(labels[i]);
+            part[refused] += rule.refuses(labels[i]);
+          }
+          return part;
+        });
+    if (of_labels[refused] > 0)
+      refuse(*std::ranges::find_if(labels, [=](auto label) { return rule.refuses(label); }), logits.dims.c);
+    const double normal = detail::cross_entropy_normal(of_labels[sum]);
 
-    // Pixels that do not count have the factor 0, and their logits may be anything.
-    std::array<T, 256> factor{};
+    using terms = detail::cross_entropy_terms;
+    std::array<detail::cross_entropy_gradient<T>, 256> slopes{};
     for (std::size_t k = 0; k < 256; ++k)
-      factor[k] = static_cast<T>(static_cast<double>(gradient_scale) * normal * weight[k]);
+      slopes[k] = {static_cast<double>(gradient_scale), normal, weight[k]};
     const auto of_logits =
-        backend.template parallel_sum<2>(pixels, grain, [=, skipped = ignore](auto begin, auto end) {
-          std::array<double, 2> part{};
+        backend.template parallel_sum<terms::count>(pixels, grain, [=](auto begin, auto end) {
+          std::array<double, terms::count> part{};
           std::array<T, block> p;
           std::array<T, block / min_classes> highest, log_sum;
           const std::size_t step = block / classes;
@@ -104,27 +139,28 @@ struct softmax_cross_entropy {
                                          log_sum.data());
             for (std::size_t i = 0; i < size; ++i) {
               const std::uint8_t label = labels[at + i];
-              if (label != skipped) {
+              if (!rule.ignores(label)) {
                 const T below = highest[i] - logits.data[(at + i) * classes + label];
-                if (weight[label] > 0) part[0] += weight[label] * static_cast<double>(log_sum[i] + below);
-                part[1] += below == 0;
+                const terms add(log_sum[i], below, weight[label]);
+                part[terms::loss] += add.of[terms::loss];
+                part[terms::correct] += add.of[terms::correct];
               }
               if (gradient.empty()) continue;
-              const T by = factor[label];
+              const detail::cross_entropy_gradient<T> slope = slopes[label];
               T* const to = gradient.data() + (at + i) * classes;
-              if (by == 0) {
+              if (slope.factor == 0) {
                 std::fill_n(to, classes, T(0));
               } else {
-                for (std::size_t k = 0; k < classes; ++k) to[k] = by * p[i * classes + k];
-                to[label] = by * (p[i * classes + label] - T(1));
+                for (std::size_t k = 0; k < classes; ++k) to[k] = slope(p[i * classes + k], false);
+                to[label] = slope(p[i * classes + label], true);
               }
             }
           }
           return part;
         });
-    return {.total = of_logits[0] * normal,
+    return {.total = of_logits[terms::loss] * normal,
             .labelled = static_cast<std::size_t>(of_labels[labelled]),
-            .correct = static_cast<std::size_t>(of_logits[1])};
+            .correct = static_cast<std::size_t>(of_logits[terms::correct])};
   }
 
  private:

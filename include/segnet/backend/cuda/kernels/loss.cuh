@@ -73,14 +73,13 @@ struct bce_dice_slope {
 
 // --- Cross-entropy -----------------------------------------------------------------------------------------
 
-/// What a label counts.
+/// What a label counts: the weight of its class, or 1 where classes have none.
 struct label_weights {
-  unsigned classes, ignore;
+  segnet::detail::label_rule rule;
   const float* of;
 
-  SEGNET_HD bool known(unsigned label) const { return label < classes; }
   SEGNET_HD float operator()(unsigned label) const {
-    if (label == ignore || !known(label)) return 0;
+    if (rule.ignores(label) || rule.refuses(label)) return 0;
     return of != nullptr ? of[label] : 1;
   }
 };
@@ -97,9 +96,8 @@ struct label_sums {
     for (int i = 0; i < N; ++i) {
       const unsigned l = label.lane[i];
       sums[0] += static_cast<double>(weight(l));
-      if (l == weight.ignore) continue;
-      sums[1] += 1;
-      if (!weight.known(l)) sums[2] += 1;
+      sums[1] += weight.rule.ignores(l) ? 0 : 1;
+      sums[2] += weight.rule.refuses(l) ? 1 : 0;
     }
   }
 };
@@ -109,7 +107,7 @@ struct label_finish {
   cross_entropy_values* result;
 
   SEGNET_HD void operator()(const double* sums) const {
-    *normal = sums[0] > 0 ? 1 / sums[0] : 0;
+    *normal = segnet::detail::cross_entropy_normal(sums[0]);
     result->labelled = static_cast<std::uint64_t>(sums[1]);
     result->unknown = static_cast<std::uint64_t>(sums[2]);
   }
@@ -118,6 +116,7 @@ struct label_finish {
 /// Sums of the weighted losses, and of the pixels that are right.
 template <class T, class Lanes>
 struct cross_entropy_pixels {
+  using terms = segnet::detail::cross_entropy_terms;
   const T* logits;
   const std::uint8_t* labels;
   label_weights weight;
@@ -125,24 +124,24 @@ struct cross_entropy_pixels {
   const step_values* step;
   T* gradient;
 
-  __device__ void operator()(std::size_t i, double (&sums)[2]) const {
+  __device__ void operator()(std::size_t i, double (&sums)[terms::count]) const {
     const std::size_t row = i / Lanes::lanes;
-    const unsigned label = labels[row], classes = weight.classes;
-    if (label == weight.ignore || !weight.known(label))
+    const unsigned label = labels[row];
+    if (weight.rule.ignores(label) || weight.rule.refuses(label))
       clear(row);
     else
-      add(row, label, classes, sums);
+      add(row, label, weight.rule.classes, sums);
   }
 
  private:
   /// Pixels that do not count may have any logits.
   __device__ void clear(std::size_t row) const {
     if (gradient == nullptr) return;
-    for (unsigned c = Lanes::lane(); c < weight.classes; c += Lanes::lanes)
-      gradient[row * weight.classes + c] = static_cast<T>(0.0F);
+    for (unsigned c = Lanes::lane(); c < weight.rule.classes; c += Lanes::lanes)
+      gradient[row * weight.rule.classes + c] = static_cast<T>(0.0F);
   }
 
-  __device__ void add(std::size_t row, unsigned label, unsigned classes, double (&sums)[2]) const {
+  __device__ void add(std::size_t row, unsigned label, unsigned classes, double (&sums)[terms::count]) const {
     const T* const z = logits + row * classes;
     auto top = static_cast<float>(z[0]);
     for (unsigned c = Lanes::lane(); c < classes; c += Lanes::lanes) {
@@ -163,19 +162,19 @@ struct cross_entropy_pixels {
     sum = sum_of_lanes(sum, Lanes{});
     below = sum_of_lanes(below, Lanes{});
 
-    const float counts = weight(label);
+    const auto counts = static_cast<double>(weight(label));
     if (Lanes::lane() == 0) {
-      if (counts > 0) sums[0] += static_cast<double>(counts) * static_cast<double>(std::log(sum) + below);
-      if (below == 0) sums[1] += 1;
+      const terms add(std::log(sum), below, counts);
+      for (int s = 0; s < terms::count; ++s) sums[s] += add.of[s];
     }
     if (gradient == nullptr) return;
-    const auto by =
-        static_cast<float>(static_cast<double>(step->loss_scale) * *normal * static_cast<double>(counts));
-    if (by == 0) return clear(row);
+    const segnet::detail::cross_entropy_gradient<float> slope(static_cast<double>(step->loss_scale), *normal,
+                                                              counts);
+    if (slope.factor == 0) return clear(row);
     const float part = 1 / sum;
     for (unsigned c = Lanes::lane(); c < classes; c += Lanes::lanes) {
       const float p = std::exp(static_cast<float>(z[c]) - top) * part;
-      gradient[row * classes + c] = static_cast<T>(by * (c == label ? p - 1 : p));
+      gradient[row * classes + c] = static_cast<T>(slope(p, c == label));
     }
   }
 };
@@ -185,8 +184,9 @@ struct cross_entropy_finish {
   cross_entropy_values* result;
 
   SEGNET_HD void operator()(const double* sums) const {
-    result->total = sums[0] * *normal;
-    result->correct = static_cast<std::uint64_t>(sums[1]);
+    using terms = segnet::detail::cross_entropy_terms;
+    result->total = sums[terms::loss] * *normal;
+    result->correct = static_cast<std::uint64_t>(sums[terms::correct]);
   }
 };
 
@@ -298,18 +298,18 @@ void softmax_cross_entropy(cudaStream_t stream, const segnet::softmax_cross_entr
                            const float* class_weights, const step_values* step, T* gradient,
                            cross_entropy_values* result, void* workspace) {
   auto* const normal = detail::behind_parts<double>(workspace, 3);
-  const detail::label_weights weight{static_cast<unsigned>(classes), loss.ignore, class_weights};
+  const detail::label_weights weight{{static_cast<unsigned>(classes), loss.ignore}, class_weights};
   detail::sum_packs<3, std::uint8_t>(stream, pixels, detail::fits_packs<std::uint8_t>({labels}),
                                      detail::label_sums{labels, weight}, workspace,
                                      detail::label_finish{normal, result});
   const auto with_lanes = [&](auto lanes) {
     using lanes_t = decltype(lanes);
-    detail::sum_all<2>(
+    detail::sum_all<segnet::detail::cross_entropy_terms::count>(
         stream, pixels * lanes_t::lanes,
         detail::cross_entropy_pixels<T, lanes_t>{logits, labels, weight, normal, step, gradient}, workspace,
         detail::cross_entropy_finish{normal, result});
   };
-  if (weight.classes <= detail::one_warp::lanes)
+  if (weight.rule.classes <= detail::one_warp::lanes)
     with_lanes(detail::one_thread{});
   else
     with_lanes(detail::one_warp{});

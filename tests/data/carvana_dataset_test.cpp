@@ -64,6 +64,9 @@ TEST_CASE("What a data folder lacks is named", "[data]") {
   const auto message = [&] { return message_of<file_error>([&] { find_carvana(folder.path()); }); };
   CHECK_THAT(message_of<file_error>([&] { find_carvana(folder / "absent"); }),
              Contains("absent: no such folder") && Contains("train_masks/ID_VIEW_mask.gif"));
+  write_file(folder / "cars.zip", {1});
+  CHECK_THAT(message_of<file_error>([&] { find_carvana(folder / "cars.zip"); }),
+             Contains("cars.zip: is a file, but a folder is needed; expected the Carvana layout"));
   CHECK_THAT(message(), Contains("has no folder 'train'"));
   std::filesystem::create_directories(folder / "train");
   CHECK_THAT(message(), Contains("has no folder 'train_masks'"));
@@ -135,9 +138,21 @@ TEST_CASE("A split is a function of its seed", "[data]") {
   const auto split = [](std::uint64_t seed) { return ids(split_by_car(cars(40), 0.25, seed).validation); };
   CHECK(split(1) == split(1));
   CHECK(split(1) != split(2));
-  CHECK_THROWS_AS(split_by_car(cars(1), 0.5, 1), argument_error);
+  CHECK_THROWS_AS(split_by_car({}, 0.5, 1), argument_error);
   CHECK_THROWS_AS(split_by_car(cars(9), 0.0, 1), argument_error);
   CHECK_THROWS_AS(split_by_car(cars(9), 1.0, 1), argument_error);
+}
+
+TEST_CASE("A single car cannot be split, and the message says where it is", "[data]") {
+  temporary_folder folder;
+  for (const char* view : {"1", "2"}) {
+    add_image(folder, std::string("a_") + view + ".jpg");
+    add_mask(folder, std::string("a_") + view + "_mask.png");
+  }
+  CHECK(message_of<file_error>([&] { split_by_car(find_carvana(folder.path()).samples, 0.5, 1); }) ==
+        (folder / "train").string() +
+            ": found photographs of 1 car (a), expected at least 2 cars: one to train with and one to "
+            "validate with");
 }
 
 TEST_CASE("The real data set reads", "[data]") {

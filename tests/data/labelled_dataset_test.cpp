@@ -278,6 +278,9 @@ TEST_CASE("What a labelled folder lacks is named", "[data]") {
   const auto refused = [&] { return message_of<file_error>([&] { find_labelled(folder.path()); }); };
   CHECK_THAT(message_of<file_error>([&] { find_labelled(folder / "absent"); }),
              Contains("absent: no such folder; expected train/ and trainannot/"));
+  write_text(folder / "camvid.zip", "PK");
+  CHECK_THAT(message_of<file_error>([&] { find_labelled(folder / "camvid.zip"); }),
+             Contains("camvid.zip: is a file, but a folder is needed; expected train/ and trainannot/"));
   CHECK_THAT(refused(), Contains("holds no labelled data set") && Contains("images/ and labels/"));
   std::filesystem::create_directories(folder / "train");
   CHECK_THAT(refused(), Contains("has train/, but no folder trainannot/"));

@@ -15,6 +15,7 @@ using segnet_test::interrupt_program;
 using segnet_test::program_run;
 using segnet_test::run_program;
 using segnet_test::temporary_folder;
+using segnet_test::write_file;
 namespace fs = std::filesystem;
 
 namespace {
@@ -123,7 +124,12 @@ TEST_CASE("train_carvana's messages", "[examples]") {
   refused({"--size", "100"}, "100x100", 2);
   refused({"--variant", "9-9"}, "9-9", 2);
   refused({"--schedule", "magic"}, "constant, cosine, plateau, one-cycle", 2);
-  refused({"--variant", "lite", "--data", (f.folder / "nowhere").string()}, "nowhere");
+  refused({"--variant", "lite", "--data", (f.folder / "nowhere").string()}, "nowhere: no such folder");
+  write_file(f.folder / "cars.zip", {1});
+  refused({"--data", (f.folder / "cars.zip").string()}, "cars.zip: is a file, but a folder is needed");
+  write_synthetic_dataset(f.folder / "car", 1, 1, 48, 32);
+  refused({"--data", (f.folder / "car").string()},
+          "train_carvana: " + (f.folder / "car" / "train").string() + ": found photographs of 1 car");
   refused({"--resume", (f.folder / "nothing.safetensors").string()}, "nothing.safetensors");
   refused({"--batch", "0"}, "--batch: found 0, expected a number above 0", 2);
   refused({"--val-fraction", "0"}, "--val-fraction: found 0, expected a number between 0 and 1", 2);

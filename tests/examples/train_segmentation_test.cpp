@@ -26,6 +26,7 @@ using segnet_test::program_run;
 using segnet_test::run_program;
 using segnet_test::temporary_folder;
 using segnet_test::text_of;
+using segnet_test::write_file;
 namespace fs = std::filesystem;
 
 namespace {
@@ -187,6 +188,11 @@ TEST_CASE("train_segmentation's messages", "[examples]") {
   refused({"--scenes", "1"}, "--scenes");
   refused({"--weights", "some"}, "--weights");
   refused({"--data", (folder / "nowhere").string()}, "no such folder", 1);
+  write_file(folder / "camvid.zip", {1});
+  refused({"--data", (folder / "camvid.zip").string()}, "camvid.zip: is a file, but a folder is needed", 1);
+  write_synthetic_dataset(folder / "car", 1, 1, 48, 32);
+  refused({"--data", (folder / "car").string()},
+          "train_segmentation: " + (folder / "car" / "train").string() + ": found photographs of 1 car", 1);
   refused({"--resume", (folder / "nothing.safetensors").string()}, "nothing.safetensors", 1);
   write_street_dataset(folder / "three", 3, 2, 1, 32, 24);
   fs::remove(folder / "three" / "classes.txt");

@@ -103,6 +103,15 @@ inline std::string enumerate_some(const std::vector<std::string>& names, std::si
   return text;
 }
 
+/// Throws file_error, which says what the folder should hold, where there is none.
+inline void require_folder(const std::filesystem::path& folder, const std::string& expected) {
+  std::error_code problem;
+  if (std::filesystem::is_directory(folder, problem)) return;
+  throw file_error(folder, (std::filesystem::exists(folder, problem) ? "is a file, but a folder is needed; "
+                                                                     : "no such folder; ") +
+                               expected);
+}
+
 }  // namespace detail
 
 /// All pictures at or below `path`, sorted: what inference walks. One file gives that file, whatever its
@@ -133,8 +142,8 @@ inline carvana_dataset find_carvana(const std::filesystem::path& folder) {
       "expected the Carvana layout beneath it: train/ID_VIEW.jpg and train_masks/ID_VIEW_mask.gif (or .png, "
       ".jpg)";
   const fs::path images = folder / "train", masks = folder / "train_masks";
+  detail::require_folder(folder, layout);
   std::error_code problem;
-  if (!fs::is_directory(folder, problem)) throw file_error(folder, std::string("no such folder; ") + layout);
   for (const fs::path& part : {images, masks})
     if (!fs::is_directory(part, problem))
       throw file_error(folder, "has no folder '" + part.filename().string() + "'; " + layout);
@@ -183,19 +192,21 @@ struct carvana_split {
 /// Holds out the fraction `val_fraction` of the *cars* (rounded, at least one on each side): the 16 views of
 /// one car are so alike that a split by picture would measure memory instead of skill. The same cars,
 /// fraction and seed give the same split; both sides keep the order of `samples`. Throws argument_error for
-/// fewer than two cars or a fraction outside (0, 1).
+/// a fraction outside (0, 1) or no photographs, and file_error, which names their folder, for a single car.
 inline carvana_split split_by_car(const std::vector<sample>& samples, double val_fraction,
                                   std::uint64_t seed) {
   if (!(val_fraction > 0.0 && val_fraction < 1.0))
     throw argument_error("split_by_car: the validation fraction must lie between 0 and 1, not " +
                          std::to_string(val_fraction));
+  if (samples.empty()) throw argument_error("split_by_car: found no photographs");
   std::vector<std::string> cars;
   for (const sample& s : samples) cars.push_back(s.car);
   std::sort(cars.begin(), cars.end());
   cars.erase(std::unique(cars.begin(), cars.end()), cars.end());
   if (cars.size() < 2)
-    throw argument_error("split_by_car: " + std::to_string(cars.size()) +
-                         " cars found, but one for training and one for validation are needed");
+    throw file_error(samples.front().image.parent_path(),
+                     "found photographs of 1 car (" + cars.front() +
+                         "), expected at least 2 cars: one to train with and one to validate with");
   static constexpr std::uint64_t split_key = 0x5911;  // other uses of the seed draw from other streams
   random_stream random{seed, split_key};
   shuffle(cars, random);

@@ -156,9 +156,9 @@ inline labelled_dataset find_labelled(const std::filesystem::path& folder,
   namespace fs = std::filesystem;
   static constexpr char layout[] =
       "expected train/ and trainannot/ (perhaps val/, valannot/, test/, testannot/), or images/ and labels/";
+  detail::require_folder(folder, layout);
   std::error_code problem;
   const auto has = [&](const std::string& name) { return fs::is_directory(folder / name, problem); };
-  if (!has("")) throw file_error(folder, std::string("no such folder; ") + layout);
   labelled_dataset found;
   const auto part = [&](const std::string& name) {
     for (const char* suffix : {"annot", "_labels"})

@@ -115,7 +115,8 @@ class engine_cache {
     }
   }
 
-  /// Keeps a plan's text, of some 50 to 300 KB, for the next run; an empty one is nothing to keep. Never throws.
+  /// Keeps a plan's text, of some 50 to 300 KB, for the next run; an empty one is nothing to keep. Never
+  /// throws.
   void store(const std::string& problem, const engine_note& note, const std::string& plan) const noexcept {
     if (plan.empty() || file_.empty()) return;
     try {

@@ -243,8 +243,11 @@ concept can_recompute = requires {
   requires L::recomputes;
 };
 template <layer L>
-constexpr bool recomputes(const L& l) {
-  return can_recompute<L> && needs_of(l).inputs && !needs_of(l).output;
+constexpr bool recomputes([[maybe_unused]] const L& l) {
+  if constexpr (can_recompute<L>)
+    return needs_of(l).inputs && !needs_of(l).output;
+  else
+    return false;
 }
 
 template <class L>
